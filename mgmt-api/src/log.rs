@@ -6,12 +6,13 @@ use broker_codec::data::ZeekString;
 use serde::{Deserialize, Serialize};
 
 /// How important a line of the management log is (`Management::Log::Level`), by its name there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Level {
     /// For developers.
     Debug,
     /// The normal course of things.
+    #[default]
     Info,
     /// Something is not as it should be.
     Warning,

@@ -8,7 +8,13 @@ use std::{
 };
 
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Request, StatusCode, body::Bytes, client::conn::http1, header, http::request::Builder};
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    client::conn::http1,
+    header,
+    http::request::Builder,
+};
 use hyper_util::rt::TokioIo;
 use mgmt_api::operator::Expected;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -165,26 +171,36 @@ impl Client {
     }
 
     async fn ask<T: DeserializeOwned>(&self, request: Builder, body: Bytes) -> Result<T, ClientError> {
-        let request = request
-            .header(header::HOST, "localhost")
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body));
-        let request = request.map_err(|error| ClientError::Broken(Box::new(error)))?;
-        let answer = timeout(PATIENCE, self.send(request)).await;
+        let answer = timeout(PATIENCE, self.send(complete(request, body)?)).await;
         let (status, body) = answer.map_err(|_| ClientError::Silent)??;
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(ClientError::Unreadable);
         }
-        let problem = serde_json::from_slice(&body);
-        let text = match problem {
-            Ok(Problem { detail, errors }) if errors.is_empty() => detail,
-            Ok(Problem { detail, errors }) => format!("{detail}:\n  {}", errors.join("\n  ")),
-            Err(_) => format!("the daemon says {status}"),
-        };
-        Err(ClientError::Refused { status, text })
+        Err(refused(status, &body))
+    }
+
+    /// A stream that begins there, or after this event.
+    pub(crate) async fn follow(&self, path: &str, last_id: Option<&str>) -> Result<Incoming, ClientError> {
+        let mut request = Request::get(path);
+        if let Some(id) = last_id {
+            request = request.header("Last-Event-ID", id);
+        }
+        let request = complete(request, Bytes::new())?;
+        let response = timeout(PATIENCE, self.connect(request)).await;
+        let response = response.map_err(|_| ClientError::Silent)??;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response.into_body());
+        }
+        Err(refused(status, &whole(response).await?))
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), ClientError> {
+        let response = self.connect(request).await?;
+        Ok((response.status(), whole(response).await?))
+    }
+
+    async fn connect(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ClientError> {
         let stream = UnixStream::connect(&self.socket).await;
         let stream = stream.map_err(|source| ClientError::Connect {
             path: self.socket.clone(),
@@ -193,13 +209,30 @@ impl Client {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         // How it ends, the request hears.
         tokio::spawn(connection);
-        let response = sender.send_request(request).await.map_err(broken)?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
-            .collect()
-            .await;
-        Ok((status, body.map_err(ClientError::Broken)?.to_bytes()))
+        sender.send_request(request).await.map_err(broken)
     }
+}
+
+async fn whole(response: Response<Incoming>) -> Result<Bytes, ClientError> {
+    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
+    Ok(body.collect().await.map_err(ClientError::Broken)?.to_bytes())
+}
+
+fn complete(request: Builder, body: Bytes) -> Result<Request<Full<Bytes>>, ClientError> {
+    let request = request
+        .header(header::HOST, "localhost")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Full::new(body));
+    request.map_err(|error| ClientError::Broken(Box::new(error)))
+}
+
+fn refused(status: StatusCode, body: &[u8]) -> ClientError {
+    let text = match serde_json::from_slice(body) {
+        Ok(Problem { detail, errors }) if errors.is_empty() => detail,
+        Ok(Problem { detail, errors }) => format!("{detail}:\n  {}", errors.join("\n  ")),
+        Err(_) => format!("the daemon says {status}"),
+    };
+    ClientError::Refused { status, text }
 }
 
 fn resting_on(request: Builder, expected: &Expected) -> Builder {
@@ -214,7 +247,7 @@ fn json(what: &impl Serialize) -> Result<Bytes, ClientError> {
     Ok(json.into())
 }
 
-fn broken(error: hyper::Error) -> ClientError {
+pub(crate) fn broken(error: hyper::Error) -> ClientError {
     ClientError::Broken(Box::new(error))
 }
 

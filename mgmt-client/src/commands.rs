@@ -43,6 +43,7 @@ pub(crate) async fn run(options: &Options) -> Result<Exit, ClientError> {
         Command::Deploy { file, yes } => daemon.deploy(file.as_deref(), *yes).await,
         Command::Deployments { id } => daemon.deployments(id.as_deref()).await,
         Command::Config(command) => daemon.config(command).await,
+        Command::Events { lines } => daemon.events(*lines).await,
         Command::Reload => daemon.reload().await,
     }
 }

@@ -9,6 +9,7 @@
 //! | [`configurations`] | the same of commands about configurations |
 //! | [`deploy`] | the same of commands about deployments |
 //! | [`diff`] | in what two configurations differ |
+//! | [`events`] | the stream of events, read and shown |
 //! | [`options`] | the command line |
 //! | [`status`] | how `status` is shown, and what it means |
 
@@ -19,6 +20,7 @@ mod commands;
 mod configurations;
 mod deploy;
 mod diff;
+mod events;
 mod options;
 mod status;
 

@@ -84,6 +84,12 @@ pub(crate) enum Command {
     /// Show the cluster's configurations, by way of the controller
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Follow what happens: to instances, nodes, deployments; of all clusters, unless one is named. By way of the controller
+    Events {
+        /// Begin with so many events of the past
+        #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 10)]
+        lines: usize,
+    },
     /// Have the daemon read its certificates and log level again, and open its logs anew
     Reload,
 }

@@ -3,6 +3,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /v1` | [`About`](mgmt_api::operator::About) |
+//! | `GET /v1/events`, perhaps with `?cluster=` and `?last=` | a stream of [`Event`](mgmt_api::operator::Event) ([`events`](crate::events)) |
 //! | `GET /v1/clusters` | [`Clusters`](mgmt_api::operator::Clusters) |
 //! | `DELETE /v1/clusters/{cluster}` | nothing [`Changed`](mgmt_api::operator::Changed) |
 //! | `GET /v1/clusters/{cluster}/status` | [`ClusterStatus`](mgmt_api::operator::ClusterStatus) |
@@ -17,6 +18,8 @@
 //!
 //! What changes a configuration says what it takes to be deployed: by `If-Match` with the `ETag` of the deployed configuration, or by
 //! `If-None-Match: *` if nothing is. A cluster comes into being when the first configuration is staged in it. What is wrong with a configuration is in the list `errors` of the problem.
+
+use std::future::ready;
 
 use broker_codec::data::ZeekString;
 use mgmt_api::operator::{ClusterRequest, Expected, NodeName, Station, entity_tag};
@@ -36,6 +39,8 @@ use mgmt_daemon::http::{
     read,
 };
 use serde::Deserialize;
+
+use crate::events::Feed;
 
 /// What is asked.
 #[derive(Debug)]
@@ -60,8 +65,12 @@ type Operator = mgmt_daemon::http::Operator<Request>;
 type Answered = Result<Answer, Problem>;
 
 /// The controller's routes.
-pub(crate) fn routes() -> Router<Door<Request>> {
+pub(crate) fn routes(feed: Feed) -> Router<Door<Request>> {
     Router::new()
+        .route(
+            "/v1/events",
+            get(move |wanted, lasting, headers: HeaderMap| ready(feed.read(wanted, lasting, &headers))),
+        )
         .route("/v1/clusters", get(clusters))
         .route("/v1/clusters/{cluster}", delete(remove))
         .route("/v1/clusters/{cluster}/status", get(status))

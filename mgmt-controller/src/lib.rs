@@ -6,6 +6,7 @@
 //! | [`config`] | the settings, and the configuration that they result in |
 //! | [`Counted`] | what the controller counts |
 //! | [`core`] | the controller as a pure state machine |
+//! | [`events`] | what has happened, for those who follow it |
 //! | [`machine`] | the core as the daemon and a journal drive it |
 //! | [`Measured`] | what the controller measures |
 //! | [`RunError`] | why the daemon cannot start or go on |
@@ -18,6 +19,7 @@ pub mod config;
 pub mod core;
 mod counted;
 mod error;
+mod events;
 mod http;
 pub mod machine;
 mod measured;

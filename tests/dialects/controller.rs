@@ -188,7 +188,8 @@ impl Run {
                         message,
                     } => writeln!(out, "< WARNING {message}").expect("to memory"),
                     Action::Log { .. }
-                    | Action::Report { .. }
+                    | Action::Report(_)
+                    | Action::Event(_)
                     | Action::Answer { .. }
                     | Action::Vitals { .. } => {}
                     Action::Persist { write, changes } => {

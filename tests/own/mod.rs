@@ -7,6 +7,7 @@ mod cluster;
 mod clusters;
 mod configured;
 mod emptied;
+mod events;
 mod full_disk;
 mod lacking;
 mod lost;

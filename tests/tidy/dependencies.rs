@@ -29,7 +29,7 @@ const DEPENDENCIES: &[(&str, &str)] = &[
     ),
     (
         "mgmt-controller",
-        "broker-codec broker-endpoint bytes clap clap_complete counters mgmt-api mgmt-daemon \
+        "broker-codec broker-endpoint bytes clap clap_complete counters futures-util mgmt-api mgmt-daemon \
          rusqlite rustix serde serde_json sha2 strum thiserror tokio tracing",
     ),
     (

@@ -8,6 +8,7 @@ mod agent;
 mod cluster;
 mod configuration;
 mod deployment;
+mod event;
 mod plain;
 mod request;
 mod vitals;
@@ -18,6 +19,7 @@ pub use configuration::{ConfigurationFile, Expected, InstanceEntry, NodeEntry, S
 pub use deployment::{
     Deployment, DeploymentState, DeploymentSummary, Deployments, InstanceProgress, NodeProgress, Progress,
 };
+pub use event::{Event, EventKind, RESET};
 pub use request::{
     About, Changed, Failure, NodeName, NotDone, NotDoneKind, OUTPUTS, Program, Reloaded, START, STATUS, STOP,
     Selection, text, written,

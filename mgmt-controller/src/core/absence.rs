@@ -7,7 +7,7 @@ use super::{
     action::Level,
     instances::{Seen, target_of},
     membership::Membership,
-    turn::Turn,
+    turn::{About, Turn},
 };
 
 impl Membership {
@@ -90,10 +90,13 @@ impl Membership {
     /// Tells operators of instances of the deployed configuration that have not connected since the controller was started.
     pub(super) fn warn_of_absent(&self, turn: &mut Turn<'_>) {
         for result in self.absent_instances(turn, &ZeekString::default()) {
-            let absence = result.error.unwrap_or_default();
+            let (absence, name) = (
+                result.error.unwrap_or_default(),
+                result.instance.unwrap_or_default(),
+            );
             let message =
                 format!("{absence}, and belongs to the deployed configuration: look at its host and agent");
-            turn.report(Level::Warning, message);
+            turn.report(Level::Warning, About::Instance(&name), message);
         }
     }
 

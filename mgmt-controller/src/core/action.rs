@@ -6,7 +6,7 @@ use broker_codec::{
 pub use mgmt_api::Level;
 use mgmt_api::{
     AgentMessage, AgentRequest, ClientResponse, LinkMessage,
-    operator::{NotDone, Vitals},
+    operator::{Event as Happened, NotDone, Vitals},
 };
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +21,10 @@ pub enum Action {
         /// The line's message. One line: names of clients and agents in it are escaped.
         message: String,
     },
-    /// Write a line for operators on standard error, but not into the management log, which has Zeek's lines.
-    Report { level: Level, message: String },
+    /// Write a line for operators on standard error, but not into the management log, which has Zeek's lines, and tell those who follow events.
+    Report(Box<Happened>),
+    /// Tell those who follow events. Standard error has it in another form.
+    Event(Box<Happened>),
     /// Make these changes durable, and say so by [`super::Input::Persisted`]. Writes are
     /// carried out one after the other.
     Persist {

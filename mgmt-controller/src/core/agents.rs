@@ -5,7 +5,8 @@ use broker_codec::{
     data::{ZeekString, from_data},
 };
 use mgmt_api::{
-    AgentMessage, MESSAGE_BYTES_MAX, NodeOutputs, NodeStatus, RequestKind, ResultRecord, log::listed, topics,
+    AgentMessage, MESSAGE_BYTES_MAX, NodeOutputs, NodeStatus, RequestKind, ResultRecord, State, log::listed,
+    topics,
 };
 
 use super::{
@@ -15,7 +16,7 @@ use super::{
     fanout::{Answer, Fanout},
     peers::Hello,
     pending::{Key, Logged, Pending},
-    turn::Turn,
+    turn::{About, Turn},
 };
 use crate::Counted;
 
@@ -142,6 +143,7 @@ impl Cluster {
         {
             self.heard.changed(deployed, name, &n.name, *new);
         }
+        happened(turn, name, &news);
         turn.log(level, format!("rx Management::Agent::API::{verb} {name} {text}"));
         turn.push(Action::Publish {
             topic: topics::NEWS.into(),
@@ -293,4 +295,35 @@ fn unreadable(kind: RequestKind, data: &Data) -> Option<String> {
         _ => None,
     }
     .map(|error| format!("agent answered with data that cannot be read: {error}"))
+}
+
+/// Tells those who follow events.
+fn happened(turn: &mut Turn<'_>, instance: &ZeekString, news: &AgentMessage) {
+    let (level, node, state, message) = match news {
+        AgentMessage::Change { n, old, new, .. } => {
+            let message = format!("node {} on instance {instance} is {new}, was {old}", n.name);
+            let is_bad = matches!(new, State::Crashed | State::Failed | State::Unknown);
+            let level = if is_bad { Level::Warning } else { Level::Info };
+            (level, &n.name, Some(*new), message)
+        }
+        AgentMessage::Error { msg, node, .. } => {
+            let message = format!("instance {instance}: {}", msg.excerpt(MESSAGE_BYTES_MAX));
+            (Level::Warning, node, None, message)
+        }
+        AgentMessage::Log { msg, node, .. } if !news.is_farewell() => {
+            let message = format!("instance {instance}: {}", msg.excerpt(MESSAGE_BYTES_MAX));
+            (Level::Info, node, None, message)
+        }
+        _ => return,
+    };
+    let about = if node.is_empty() {
+        About::Instance(instance)
+    } else {
+        About::Node {
+            instance,
+            node,
+            state,
+        }
+    };
+    turn.tell(level, about, message);
 }

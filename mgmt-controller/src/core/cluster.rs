@@ -20,7 +20,7 @@ use super::{
     peers::{CheckedIn, LostName, Peering},
     pending::{AfterWrite, Key, Logged, Pending, Write},
     settings::Settings,
-    turn::{Follow, Turn},
+    turn::{About, Follow, Turn},
 };
 
 /// How many requests may be under way at a time. More are refused.
@@ -283,7 +283,7 @@ impl Cluster {
                     "instance {name} is lost{nodes}: its agent at {address} is gone: {reason} (peer {peer})"
                 ),
             };
-            turn.report(Level::Warning, message);
+            turn.report(Level::Warning, About::Instance(&name), message);
         }
         self.fail_awaited(turn, &name, &format!("connection to the agent lost: {reason}"));
         if successor.is_some() {

@@ -29,6 +29,15 @@ impl ClusterName {
         &*self.0 == DEFAULT
     }
 
+    /// A line about the cluster. `default`, which most controllers have alone, is not named.
+    pub fn line(&self, message: &str) -> String {
+        if self.is_default() {
+            message.to_owned()
+        } else {
+            format!("cluster {self}: {message}")
+        }
+    }
+
     /// The name, unless it is that of `default`.
     pub fn besides_default(&self) -> Option<Self> {
         (!self.is_default()).then(|| self.clone())

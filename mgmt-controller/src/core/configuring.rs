@@ -19,7 +19,7 @@ use super::{
     configurations::Slot,
     deployments::DEPLOYMENTS_MAX,
     operators::{answer, tell_wish},
-    turn::Turn,
+    turn::{About, Turn},
     variables::values,
 };
 
@@ -73,6 +73,7 @@ impl Cluster {
         let config = configuration.into_configuration(turn.ids.next_id());
         turn.report(
             Level::Info,
+            About::Cluster,
             format!("stages configuration {}, as {principal} wants", config.id),
         );
         self.operators.insert(reqid.clone(), Some(id));
@@ -97,7 +98,7 @@ impl Cluster {
             Err(refusal) => return answer(turn, id, Err(refusal)),
         };
         let message = format!("deploys configuration {ready}, as {principal} wants");
-        turn.report(Level::Info, message);
+        turn.report(Level::Info, About::Cluster, message);
         let reqid = turn.ids.next_id();
         self.operators.insert(reqid.clone(), Some(id));
         let request = ClientRequest::Deploy { reqid: reqid.clone() };
@@ -185,7 +186,7 @@ impl Cluster {
     }
 
     /// The deployment has ended, with these results.
-    pub(super) fn deployment_ended(&mut self, turn: &Turn<'_>, results: &[ResultRecord]) {
+    pub(super) fn deployment_ended(&mut self, turn: &mut Turn<'_>, results: &[ResultRecord]) {
         if let Some(deployment) = &self.deployment {
             self.deployments.end(turn, deployment, results);
         }

@@ -11,7 +11,7 @@ use super::{
     fanout::Fanout,
     pending::{AfterWrite, Key, Logged, Pending},
     settings::AbsentInstances,
-    turn::Turn,
+    turn::{About, Turn},
 };
 
 const KIND: RequestKind = RequestKind::Deploy;
@@ -32,7 +32,7 @@ impl Cluster {
             self.refuse(turn, KIND, reqid, error, Logged::Pending);
             return;
         }
-        self.deployments.begin(turn.now, reqid.clone(), principal);
+        self.deployments.begin(turn, &config, reqid.clone(), principal);
         let key = Key::Client(KIND, reqid);
         let gathered_by = Deployment::gathered_by(turn.now, &self.settings);
         self.await_until(gathered_by, key.clone(), Pending::Deployment);
@@ -109,6 +109,7 @@ impl Cluster {
         let missing = missing.join(", ");
         turn.report(
             Level::Warning,
+            About::Instance(name),
             format!(
                 "instance {name} may have no nodes until all instances are connected: {missing}; deploy without what is missing, or start \
                  the controller with --absent-instances skip"
@@ -276,7 +277,7 @@ impl Cluster {
                 "instance {name} is there now and gets configuration {}",
                 config.id
             );
-            turn.report(Level::Info, message);
+            turn.report(Level::Info, About::Instance(&name), message);
         }
         let fanout = self
             .members

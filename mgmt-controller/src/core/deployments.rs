@@ -4,11 +4,16 @@ use std::collections::VecDeque;
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{
-    Configuration, Now, Principal, ResultRecord,
+    Configuration, Level, Now, Principal, ResultRecord,
     operator::{Deployment as Told, DeploymentState, DeploymentSummary, Deployments as AllTold, text},
 };
 
-use super::{deployment::Deployment, membership::Membership, progress, turn::Turn};
+use super::{
+    deployment::Deployment,
+    membership::Membership,
+    progress,
+    turn::{About, Turn},
+};
 
 /// How many that have ended are remembered, in memory.
 pub const DEPLOYMENTS_MAX: usize = 32;
@@ -42,12 +47,21 @@ impl Begun {
 }
 
 impl Deployments {
-    pub(super) fn begin(&mut self, now: Now, reqid: ZeekString, principal: &Principal) {
-        self.running = Some(Begun {
-            reqid,
-            asked_by: principal.to_string(),
-            at: now,
-        });
+    pub(super) fn begin(
+        &mut self,
+        turn: &mut Turn<'_>,
+        config: &Configuration,
+        reqid: ZeekString,
+        principal: &Principal,
+    ) {
+        let asked_by = principal.to_string();
+        let message = format!(
+            "the deployment of configuration {} begins, as {asked_by} wants",
+            config.id
+        );
+        turn.tell(Level::Info, About::Deployment(&reqid), message);
+        let at = turn.now;
+        self.running = Some(Begun { reqid, asked_by, at });
     }
 
     /// Who has asked for the one that is under way.
@@ -56,7 +70,7 @@ impl Deployments {
     }
 
     /// The one that is under way has ended, with these results.
-    pub(super) fn end(&mut self, turn: &Turn<'_>, deployment: &Deployment, results: &[ResultRecord]) {
+    pub(super) fn end(&mut self, turn: &mut Turn<'_>, deployment: &Deployment, results: &[ResultRecord]) {
         let Some(begun) = self.running.take() else {
             return;
         };
@@ -75,6 +89,20 @@ impl Deployments {
             },
             instances: progress::at_the_end(deployment, results),
         };
+        let (level, outcome) = match &reasons(&told)[..] {
+            _ if !has_failed => (Level::Info, "is done".to_owned()),
+            [] => (Level::Warning, "has failed".to_owned()),
+            [reason] => (Level::Warning, format!("has failed: {reason}")),
+            [reason, others @ ..] => {
+                let outcome = format!("has failed: {reason}; {} more", others.len());
+                (Level::Warning, outcome)
+            }
+        };
+        let message = format!(
+            "the deployment of configuration {} {outcome}",
+            deployment.config.id
+        );
+        turn.tell(level, About::Deployment(&begun.reqid), message);
         self.ended.truncate(DEPLOYMENTS_MAX - 1);
         self.ended.push_front(told);
     }
@@ -118,4 +146,19 @@ impl Deployments {
         };
         Some((summary, deployment))
     }
+}
+
+/// Why a deployment has failed.
+fn reasons(told: &Told) -> Vec<String> {
+    let mut reasons = told.summary.errors.clone();
+    for instance in &told.instances {
+        let own = instance.reason.as_ref();
+        reasons.extend(own.map(|reason| format!("instance {}: {reason}", instance.instance)));
+        // What the instance has failed at, its nodes have.
+        let of_nodes = instance.nodes.iter().filter(|node| node.reason.as_ref() != own);
+        reasons.extend(
+            of_nodes.filter_map(|node| Some(format!("node {}: {}", node.node, node.reason.as_ref()?))),
+        );
+    }
+    reasons
 }

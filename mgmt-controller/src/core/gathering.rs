@@ -11,7 +11,7 @@ use super::{
     instances::target_of,
     membership::Membership,
     peers::{LostName, Target},
-    turn::Turn,
+    turn::{About, Turn},
 };
 use crate::Counted;
 
@@ -129,7 +129,7 @@ impl Membership {
                 let message = format!(
                     "{absence}: it was dropped, nodes that it still has go on until its agent is back and is told"
                 );
-                turn.report(Level::Warning, message);
+                turn.report(Level::Warning, About::Instance(name), message);
             }
         }
         for (name, instance) in &gathered {

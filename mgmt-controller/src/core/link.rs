@@ -7,7 +7,12 @@ use mgmt_api::{
     operator::STATUS,
 };
 
-use super::{action::Level, cluster::Cluster, peers::Features, turn::Turn};
+use super::{
+    action::Level,
+    cluster::Cluster,
+    peers::Features,
+    turn::{About, Turn},
+};
 use crate::Counted;
 
 impl Cluster {
@@ -27,6 +32,7 @@ impl Cluster {
                         let address = self.members.address_of(peer);
                         turn.report(
                             Level::Info,
+                            About::Cluster,
                             format!("the agent at {address} {other} (peer {peer})"),
                         );
                     }

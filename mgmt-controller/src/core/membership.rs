@@ -20,7 +20,7 @@ use super::{
     instances::{Instances, Seen, target_of},
     peers::{CheckedIn, Hello, LostName, Peering, Peers, REFUSED_HELLOS_MAX, Refusal, Target},
     settings::Settings,
-    turn::{Follow, Turn},
+    turn::{About, Follow, Turn},
 };
 use crate::Counted;
 
@@ -269,12 +269,12 @@ impl Membership {
                 None => "is connected".to_owned(),
             };
             let message = format!("instance {name} {what}: its agent is at {address} (peer {peer})");
-            turn.report(Level::Info, message);
+            turn.report(Level::Info, About::Instance(name), message);
             let expected = target.and_then(|target| self.instances.name_at(target));
             let absent = expected.filter(|expected| self.peers.agent(expected).is_none());
             if let Some(absent) = absent.filter(|_| !self.instances.are_needed(name)) {
                 let absence = self.absence(turn, absent);
-                turn.report(Level::Warning, absence);
+                turn.report(Level::Warning, About::Instance(absent), absence);
             }
         }
         // DIFFERENCE(told-again): an agent that was away when its instance was dropped is stood down when it returns. Zeek
@@ -308,7 +308,7 @@ impl Membership {
         if told.is_some() {
             turn.claims_have_changed = true;
             let message = format!("instance {name} was told that it is dropped: nodes that it still has end");
-            turn.report(Level::Info, message);
+            turn.report(Level::Info, About::Instance(name), message);
         }
         if let Some(target) = told.as_ref().and_then(target_of) {
             self.release(turn, target);

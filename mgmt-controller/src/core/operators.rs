@@ -20,7 +20,7 @@ use super::{
     fanout::{Answer, Fanout},
     membership::say,
     pending::{Key, Pending},
-    turn::Turn,
+    turn::{About, Turn},
 };
 
 impl Cluster {
@@ -329,6 +329,7 @@ pub(super) fn tell_wish(
     let nodes = some_of(&nodes);
     turn.report(
         Level::Info,
+        About::Instance(instance),
         format!("{verb} {nodes} on instance {instance}, as {principal} wants"),
     );
 }

@@ -12,7 +12,7 @@ use super::{
     membership::Membership,
     owners::{Claims, Move},
     peers::{Party, Target},
-    turn::Turn,
+    turn::{About, Turn},
 };
 
 impl Clusters {
@@ -53,7 +53,7 @@ impl Clusters {
         let dismissed = remembered.0.clone();
         if party.has_agent() {
             let message = format!("instance {instance} goes from cluster {from} to cluster {to}");
-            turn.report(Level::Info, message);
+            turn.report(Level::Info, About::Instance(&instance), message);
         }
         self.move_party(turn, party, &from, &to);
         if let Some(cluster) = self.get_mut(&to) {
@@ -143,7 +143,7 @@ impl Clusters {
                         "instance {instance} is in the configurations of clusters {name} and {other}: it belongs to cluster {other}; deploy \
                          cluster {name} without it"
                     );
-                    turn.report(Level::Error, message);
+                    turn.report(Level::Error, About::Instance(&instance), message);
                 }
             }
         }

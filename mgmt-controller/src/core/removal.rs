@@ -5,7 +5,13 @@ use mgmt_api::{
     operator::{Changed, NotDone, NotDoneKind, written},
 };
 
-use super::{cluster::Cluster, configurations::Changes, operators::answer, pending::AfterWrite, turn::Turn};
+use super::{
+    cluster::Cluster,
+    configurations::Changes,
+    operators::answer,
+    pending::AfterWrite,
+    turn::{About, Turn},
+};
 
 impl Cluster {
     /// Whether it has nothing that agents run.
@@ -34,7 +40,11 @@ impl Cluster {
     }
 
     pub(super) fn remove(&mut self, turn: &mut Turn<'_>, id: u64, principal: &Principal) {
-        turn.report(Level::Info, format!("is deleted, as {principal} wants"));
+        turn.report(
+            Level::Info,
+            About::Cluster,
+            format!("is deleted, as {principal} wants"),
+        );
         let changes = Changes {
             is_removal: true,
             ..Changes::default()

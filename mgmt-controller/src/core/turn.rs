@@ -5,7 +5,10 @@ use std::{
 
 use broker_codec::{EndpointId, data::ZeekString};
 use counters::Counters;
-use mgmt_api::{AgentMessage, IdSource, LogLine, Now, Principal, WallClock};
+use mgmt_api::{
+    AgentMessage, IdSource, LogLine, Now, Principal, State, WallClock,
+    operator::{Event, EventKind, text},
+};
 
 use super::{
     action::{Action, Level},
@@ -73,6 +76,21 @@ pub(super) enum Follow {
     },
 }
 
+/// What an event is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum About<'a> {
+    Cluster,
+    Instance(&'a ZeekString),
+    Node {
+        instance: &'a ZeekString,
+        node: &'a ZeekString,
+        /// If that has changed.
+        state: Option<State>,
+    },
+    /// The deployment of this request.
+    Deployment(&'a ZeekString),
+}
+
 impl<'a> Turn<'a> {
     pub(super) fn new(
         now: Now,
@@ -103,15 +121,53 @@ impl<'a> Turn<'a> {
 
     fn line(&self, message: String) -> String {
         match &self.speaks_of {
-            Some(cluster) => format!("cluster {cluster}: {message}"),
+            Some(cluster) => cluster.line(&message),
             None => message,
         }
     }
 
-    /// Writes a line for operators on standard error.
-    pub(super) fn report(&mut self, level: Level, message: String) {
-        let message = self.line(message);
-        self.push(Action::Report { level, message });
+    /// Writes a line for operators on standard error, and tells those who follow events.
+    pub(super) fn report(&mut self, level: Level, about: About<'_>, message: String) {
+        let event = self.event(level, about, message);
+        self.push(Action::Report(event));
+    }
+
+    /// Tells those who follow events.
+    pub(super) fn tell(&mut self, level: Level, about: About<'_>, message: String) {
+        let event = self.event(level, about, message);
+        self.push(Action::Event(event));
+    }
+
+    fn event(&self, level: Level, about: About<'_>, message: String) -> Box<Event> {
+        let cluster = self.speaks_of.clone();
+        let cluster = cluster.unwrap_or_else(ClusterName::default_cluster);
+        let mut event = Event {
+            time: self.wall_clock(self.now).to_rfc3339(),
+            cluster: cluster.into(),
+            level,
+            message,
+            ..Event::default()
+        };
+        match about {
+            About::Cluster => {}
+            About::Instance(name) => {
+                event.kind = EventKind::Instance;
+                event.instance = Some(text(name));
+            }
+            About::Node {
+                instance,
+                node,
+                state,
+            } => {
+                event.kind = EventKind::Node;
+                (event.instance, event.node, event.state) = (Some(text(instance)), Some(text(node)), state);
+            }
+            About::Deployment(reqid) => {
+                event.kind = EventKind::Deployment;
+                event.deployment = Some(text(reqid));
+            }
+        }
+        Box::new(event)
     }
 
     pub(super) fn debug(&mut self, message: String) {

@@ -8,13 +8,19 @@ use broker_codec::{
 };
 use mgmt_api::{
     ClientResponse, Configuration, MESSAGE_BYTES_MAX, NodeOutputs, Principal, RequestKind, ResultRecord,
-    TIMED_OUT, log::some_of,
+    TIMED_OUT, log::some_of, operator::Event,
 };
 
 use crate::{
-    core::{Controller, Slot},
+    core::{ClusterName, Controller, Slot},
     store::{Restored, Store},
 };
+
+/// What standard error says of an event.
+pub(super) fn line(event: &Event) -> String {
+    let cluster = ClusterName::try_from(event.cluster.as_str()).ok();
+    cluster.map_or_else(|| event.message.clone(), |cluster| cluster.line(&event.message))
+}
 
 /// A peer is gone. Of an instance of the deployed configuration the core says more.
 pub(super) fn log_loss(controller: &Controller, peer: EndpointId, reason: &str) {

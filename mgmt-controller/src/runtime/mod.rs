@@ -49,6 +49,7 @@ use crate::{
     config::{Config, Listener},
     core::{self, CLUSTERS_MAX, Controller, Input, WRITES_MAX, WriteId},
     error::RunError,
+    events::Feed,
     http::{Request, routes},
     machine::Start,
     store::{Store, StoreThread},
@@ -76,6 +77,8 @@ struct Runtime {
     /// Why the last write failed, if it did.
     store_trouble: Option<String>,
     certificates: Certificates,
+    /// What those hear who follow events.
+    feed: Feed,
     /// What operators ask on the control socket.
     operators: Operators<Request>,
     /// The writes under way, each with the request that it belongs to.
@@ -134,8 +137,10 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
     };
     let (socket, durations) = (&config.daemon.control_socket, daemon.durations.clone());
     let kind = Request::kind;
-    let operators = Operators::serve(socket, about, ask_reload, routes(), kind, durations);
+    let feed = Feed::new(unix_time().as_secs());
+    let operators = Operators::serve(socket, about, ask_reload, routes(feed.clone()), kind, durations);
     let mut runtime = Runtime {
+        feed,
         operators,
         wire,
         broker,

@@ -18,7 +18,7 @@ use tracing::field::display;
 
 use super::{
     Daemon, Runtime,
-    log::{log_loss, log_request},
+    log::{line, log_loss, log_request},
     news::Line,
     of_client,
 };
@@ -141,8 +141,13 @@ impl Outside for Runtime {
                 let shown = if level == Level::Info { Level::Debug } else { level };
                 daemon.log(cause, cause.reqid.as_ref(), (level, shown), &message);
             }
-            Action::Report { level, .. } if level == Level::Info && daemon.is_quiet() => {}
-            Action::Report { level, message } => report(level, None, &message),
+            Action::Report(event) | Action::Event(event)
+                if event.level == Level::Info && daemon.is_quiet() => {}
+            Action::Report(event) => {
+                report(event.level, None, &line(&event));
+                self.feed.push(*event);
+            }
+            Action::Event(event) => self.feed.push(*event),
             Action::Persist { write, changes } => {
                 self.writes.insert(write, cause.reqid.clone());
                 if let Err(written) = self.store.write(write, changes) {

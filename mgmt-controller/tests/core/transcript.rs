@@ -22,7 +22,8 @@
 //! > deploy_request {"reqid": "r1"}                 a request; lines that begin with `>  ` continue it
 //! > set_configuration_request {...}                one of a client of Zeek before 5.0
 //! < INFO rx ...                                    expected actions: a log line,
-//! < report WARNING instance ...                    a line on standard error only
+//! < report WARNING instance ...                    a line on standard error, and an event
+//! < event WARNING node CRASHED: ...                 an event only
 //! < persist 1                                      a write (of a cluster besides default: persist 1 c1, and persist 1 c1 removed): slot, configuration, then its instances and nodes
 //! <   STAGED {"id": "c1"}
 //! <     instance {...}
@@ -46,7 +47,9 @@ use std::{fmt::Write as _, time::Duration};
 
 use broker_codec::{EndpointId, data::Port};
 use counters::Registry;
-use mgmt_api::{AgentMessage, Configuration, Dialect, Now, SequentialIds, WallClock, topics};
+use mgmt_api::{
+    AgentMessage, Configuration, Dialect, Now, SequentialIds, WallClock, operator::Event, topics,
+};
 use mgmt_controller::core::{
     Action, Audience, ClusterName, Configurations, Controller, Input, Listener, Outgoing, Settings, WriteId,
 };
@@ -228,7 +231,17 @@ pub(crate) fn started() -> Input {
 fn print(action: &Action, out: &mut String) {
     match action {
         Action::Log { level, message } => writeln!(out, "< {level} {message}"),
-        Action::Report { level, message } => writeln!(out, "< report {level} {message}"),
+        Action::Report(event) => {
+            let cluster = ClusterName::try_from(event.cluster.as_str()).unwrap();
+            writeln!(out, "< report {} {}", event.level, cluster.line(&event.message))
+        }
+        Action::Event(event) => {
+            let state = event.state.map(|state| format!(" {state}")).unwrap_or_default();
+            let Event {
+                level, kind, message, ..
+            } = &**event;
+            writeln!(out, "< event {level} {kind}{state}: {message}")
+        }
         Action::Persist { write, changes } => {
             write!(out, "< persist {write}").unwrap();
             if let Some(cluster) = &changes.cluster {

@@ -22,5 +22,6 @@ pub use axum;
 pub use self::{
     answer::{Answer, Outcome, Problem, read},
     door::{Asked, Door, Operator, Operators},
+    socket::Lasting,
     watch::Watch,
 };

@@ -4,7 +4,10 @@ use std::{
     fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -34,6 +37,21 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// How long to wait when no connection can be accepted, as where there are too many open files.
 const ACCEPT_RETRY: Duration = Duration::from_secs(1);
+
+/// An answer that goes on, as a stream of events does, says so again and again: a connection without may last [`CONNECTION_TIMEOUT`].
+#[derive(Clone, Debug, Default)]
+pub struct Lasting(Arc<AtomicBool>);
+
+impl Lasting {
+    /// The answer goes on: its reader has taken what was sent before.
+    pub fn goes_on(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn has_gone_on(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
 
 /// Serves operators until it is dropped.
 #[derive(Debug)]
@@ -185,13 +203,22 @@ async fn serve(stream: UnixStream, routes: Router, _place: OwnedSemaphorePermit)
         address: None,
         certificate: None,
     };
-    let service = TowerToHyperService::new(routes.layer(Extension(principal)));
+    let lasting = Lasting::default();
+    let routes = routes
+        .layer(Extension(principal))
+        .layer(Extension(lasting.clone()));
+    let service = TowerToHyperService::new(routes);
     let served = http1::Builder::new()
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(served);
     // Whatever it waits for: a request, or that its answer is read.
-    let Ok(served) = timeout(CONNECTION_TIMEOUT, served).await else {
-        return;
+    let served = loop {
+        match timeout(CONNECTION_TIMEOUT, &mut served).await {
+            Ok(served) => break served,
+            Err(_) if lasting.has_gone_on() => {}
+            Err(_) => return,
+        }
     };
     if let Err(error) = served {
         tracing::debug!(%error, "a connection on the control socket has ended");

@@ -169,7 +169,8 @@ impl OurController {
                     Action::Log {
                         level: Level::Debug, ..
                     }
-                    | Action::Report { .. }
+                    | Action::Report(_)
+                    | Action::Event(_)
                     // No operator asks.
                     | Action::Answer { .. }
                     | Action::Vitals { .. } => {}

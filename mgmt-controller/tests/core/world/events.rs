@@ -290,7 +290,7 @@ impl World {
                         (answered && !of_agent).into(),
                     );
                 }
-                Action::Report { .. } => {}
+                Action::Report(_) | Action::Event(_) => {}
                 Action::Answer { id, outcome } => self.operator_answered(id, outcome),
                 Action::Vitals { vitals, .. } => self.examined(&vitals),
                 Action::Persist { write, changes } => self.write(write, changes),

@@ -1,0 +1,240 @@
+//! The event stream: what has happened, as server-sent events, which a reader can resume after the last one that it has.
+//!
+//! | limit | then |
+//! |---|---|
+//! | [`EVENTS_MAX`] events are remembered | a reader that is further behind gets [`RESET`], and then what is remembered |
+//! | [`READERS_MAX`] readers at a time | a further one is refused |
+//!
+//! Readers fetch at their own pace; no event waits for one.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{Stream, stream::unfold};
+use mgmt_api::operator::{Event, RESET};
+use mgmt_daemon::http::{
+    Lasting, Problem,
+    axum::{
+        Extension,
+        extract::Query,
+        http::{HeaderMap, HeaderValue, StatusCode},
+        response::sse::{Event as Sent, Sse},
+    },
+};
+use serde::Deserialize;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::{Instant, sleep_until},
+};
+
+/// How many events are remembered.
+const EVENTS_MAX: usize = 10_000;
+
+/// How many readers there may be at a time.
+const READERS_MAX: usize = 32;
+
+/// How long a stream is silent at most. A reader that hears nothing for longer has lost it.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
+
+/// What has happened lately.
+#[derive(Clone, Debug)]
+pub(crate) struct Feed(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// Tells the ids of this run of the controller from those of another.
+    run: u64,
+    kept: Mutex<Kept>,
+    /// How many events there have been: readers wait for the next.
+    count: watch::Sender<u64>,
+    places: Arc<Semaphore>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// The number of the first of these.
+    first: u64,
+    events: VecDeque<Arc<Event>>,
+}
+
+impl Kept {
+    fn end(&self) -> u64 {
+        self.first + self.events.len() as u64
+    }
+
+    /// The first event from this number on that a reader wants, with its number.
+    fn from(&self, number: u64, wanted: &Wanted) -> Option<(u64, Arc<Event>)> {
+        let skipped = usize::try_from(number.saturating_sub(self.first)).ok()?;
+        let numbered = (self.first..).zip(&self.events).skip(skipped);
+        let mut wanted = numbered.filter(|(_, event)| wanted.has(event));
+        wanted.next().map(|(number, event)| (number, Arc::clone(event)))
+    }
+}
+
+/// What a reader wants to hear.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Wanted {
+    /// Only of this cluster.
+    cluster: Option<String>,
+    /// So many of the past, at most.
+    #[serde(default)]
+    last: usize,
+}
+
+impl Wanted {
+    fn has(&self, event: &Event) -> bool {
+        self.cluster
+            .as_ref()
+            .is_none_or(|cluster| *cluster == event.cluster)
+    }
+}
+
+impl Feed {
+    /// None have happened in this run of the controller, which no other has the number of.
+    pub(crate) fn new(run: u64) -> Self {
+        Self(Arc::new(Shared {
+            run,
+            kept: Mutex::default(),
+            count: watch::channel(0).0,
+            places: Arc::new(Semaphore::new(READERS_MAX)),
+        }))
+    }
+
+    pub(crate) fn push(&self, event: Event) {
+        let mut kept = self.kept();
+        if kept.events.len() == EVENTS_MAX {
+            kept.events.pop_front();
+            kept.first += 1;
+        }
+        kept.events.push_back(Arc::new(event));
+        self.0.count.send_replace(kept.end());
+    }
+
+    /// The stream for a reader, who may say by `Last-Event-ID` what it has.
+    pub(crate) fn read(
+        &self,
+        Query(wanted): Query<Wanted>,
+        Extension(lasting): Extension<Lasting>,
+        headers: &HeaderMap,
+    ) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>> + use<>>, Problem> {
+        let last_id = headers.get("last-event-id");
+        let reader = self.clone().reader(wanted, last_id.map(HeaderValue::as_bytes))?;
+        Ok(Sse::new(unfold(
+            (reader, lasting),
+            async |(mut reader, lasting)| {
+                lasting.goes_on();
+                let sent = reader.next().await.sent(reader.feed.0.run);
+                Some((Ok(sent), (reader, lasting)))
+            },
+        )))
+    }
+
+    fn reader(self, wanted: Wanted, last_id: Option<&[u8]>) -> Result<Reader, Problem> {
+        let place = Arc::clone(&self.0.places).try_acquire_owned().map_err(|_| {
+            let reason = format!("{READERS_MAX} readers follow events already: end one, or try again later");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason)
+        })?;
+        Ok(Reader {
+            woken: self.0.count.subscribe(),
+            next: match last_id {
+                Some(id) => self.number_after(id),
+                None => Some(self.begin(&wanted)),
+            },
+            feed: self,
+            wanted,
+            _place: place,
+        })
+    }
+
+    /// The number after this id; none if it is not of this run.
+    fn number_after(&self, id: &[u8]) -> Option<u64> {
+        let (run, number) = std::str::from_utf8(id).ok()?.split_once('-')?;
+        let number: u64 = number.parse().ok()?;
+        let is_ours = run.parse() == Ok(self.0.run) && number < self.kept().end();
+        is_ours.then_some(number + 1)
+    }
+
+    /// Where a reader begins that has none.
+    fn begin(&self, wanted: &Wanted) -> u64 {
+        let kept = self.kept();
+        let past = kept.events.iter().enumerate().rev();
+        let past = past.filter(|(_, event)| wanted.has(event));
+        past.take(wanted.last)
+            .last()
+            .map_or(kept.end(), |(place, _)| kept.first + place as u64)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a reader hears next.
+#[derive(Debug)]
+enum Next {
+    Event(u64, Arc<Event>),
+    /// Events are missing before what comes next.
+    Reset,
+    /// Nothing has happened for so long.
+    Silence,
+}
+
+impl Next {
+    fn sent(self, run: u64) -> Sent {
+        match self {
+            Self::Event(number, event) => {
+                let sent = Sent::default().id(format!("{run}-{number}"));
+                // Of names and words, all of it can be written.
+                let sent = sent.event(event.kind.to_string()).json_data(&*event);
+                sent.unwrap_or_default()
+            }
+            Self::Reset => Sent::default().event(RESET).data(""),
+            Self::Silence => Sent::default().comment(""),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Reader {
+    feed: Feed,
+    wanted: Wanted,
+    /// The number of the event that comes next; none if what the reader has is not known.
+    next: Option<u64>,
+    woken: watch::Receiver<u64>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Reader {
+    async fn next(&mut self) -> Next {
+        let silent_until = Instant::now() + SILENCE_MAX;
+        loop {
+            self.woken.mark_unchanged();
+            if let Some(next) = self.fetch() {
+                return next;
+            }
+            tokio::select! {
+                _ = self.woken.changed() => {}
+                () = sleep_until(silent_until) => return Next::Silence,
+            }
+        }
+    }
+
+    fn fetch(&mut self) -> Option<Next> {
+        let kept = self.feed.kept();
+        let Some(next) = self.next.filter(|next| *next >= kept.first) else {
+            self.next = Some(kept.first);
+            return Some(Next::Reset);
+        };
+        let found = kept.from(next, &self.wanted);
+        self.next = Some(found.as_ref().map_or(kept.end(), |(number, _)| number + 1));
+        found.map(|(number, event)| Next::Event(number, event))
+    }
+}
+
+#[cfg(test)]
+mod tests;
