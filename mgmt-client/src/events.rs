@@ -181,6 +181,6 @@ mod tests {
             assert_eq!(lines.left, b"id");
         }
         let mut lines = Lines::default();
-        assert!(lines.take(&[b'x'; LINE_BYTES_MAX + 1]).is_err());
+        assert!(lines.take(&vec![b'x'; LINE_BYTES_MAX + 1]).is_err());
     }
 }

@@ -62,7 +62,7 @@ fn a_sensor_is_operated_without_its_controller() {
     let limit = Limit::new("the end of the connection");
     limit.poll(|| (!failing(&sensor).is_empty()).then_some(()));
     let status = mgmtctl::ask(&sensor, &["status"]);
-    expect![[r#"
+    expect![[r"
         instance sensor: agent 0.1.0, up TIME, supervision native, configuration c1
         INSTANCE NODE ROLE STATE PID UP RESTARTS
         sensor manager manager RUNNING PID TIME 0
@@ -71,7 +71,7 @@ fn a_sensor_is_operated_without_its_controller() {
         instance sensor: nothing is read by nodes worker-1, worker-2: there is neither an interface nor mgmt.pcap_file
         instance sensor: no controller is connected, since ?: look at the controller, and at this agent's setting controller
         all as deployed: 3 nodes (3 RUNNING)
-    "#]]
+    "]]
     .assert_eq(&masked(status.printed()));
     let log = agent.stop();
     assert!(log.contains("stops worker-1, as user "), "{log}");

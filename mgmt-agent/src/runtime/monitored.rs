@@ -31,7 +31,7 @@ impl Runtime {
         }
     }
 
-    pub(super) fn examined(&mut self, daemon: &Daemon, id: u64, vitals: Vitals) {
+    pub(super) fn examined(&mut self, daemon: &Daemon, id: u64, vitals: &Vitals) {
         let Some(watch) = self.operators.watch(id) else {
             return;
         };
@@ -40,7 +40,7 @@ impl Runtime {
             scripts.map(|reason| format!("the scripts that nodes load cannot be written: {reason}"));
         let known = vitals.failing.iter().cloned();
         let failing = known.chain(scripts).chain(self.certificates.failing()).collect();
-        watch.answer(failing, || self.metrics(daemon, &vitals));
+        watch.answer(failing, || self.metrics(daemon, vitals));
     }
 
     fn metrics(&self, daemon: &Daemon, vitals: &Vitals) -> Metrics {

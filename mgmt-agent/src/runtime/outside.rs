@@ -153,7 +153,7 @@ impl Outside for Runtime {
                 }
             }
             Action::Answer { id, outcome } => self.operators.answer(id, outcome),
-            Action::Vitals { id, vitals } => self.examined(daemon, id, *vitals),
+            Action::Vitals { id, vitals } => self.examined(daemon, id, &vitals),
             Action::MakeDirectory { path } => {
                 if let Err(Job::MakeDirectory(path)) = self.disk.hand_over(Job::MakeDirectory(path)) {
                     self.counters.increment(Counted::DiskOverflows);

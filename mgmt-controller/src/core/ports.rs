@@ -71,7 +71,9 @@ pub(super) fn assign_metrics_ports(
     let known = |config: &Configuration| {
         let instances = config.instances.iter();
         let known = instances.filter(|instance| instance.host != Address::UNSPECIFIED_V4);
-        Vec::from_iter(known.map(|instance| (instance.name.clone(), instance.host)))
+        known
+            .map(|instance| (instance.name.clone(), instance.host))
+            .collect::<Vec<_>>()
     };
     // Of one that is away now.
     let earlier = deployed.into_iter().flat_map(known);
