@@ -92,8 +92,8 @@ pub(super) fn assign_metrics_ports(
 
 /// Gives a port to every node that needs one, in their order (`config_nodes_compare`), each once on its host. Port 0 is none.
 ///
-/// DIFFERENCE(kept-ports): a node has the port that it has in the deployed configuration, if that is free and of the range. In Zeek a node more or
-/// less moves the ports of those behind it; here that would restart them, and for some of them the whole cluster.
+/// DIFFERENCE(kept-ports): a node has the port that it has in the deployed configuration, if that is free and of the range, and nodes are started by
+/// our agents. In Zeek a node more or less moves the ports of those behind it; here that would restart them, and for some of them the whole cluster.
 fn assign(
     config: &mut Configuration,
     deployed: Option<&Configuration>,

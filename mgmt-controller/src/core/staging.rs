@@ -122,7 +122,9 @@ impl Cluster {
     /// A copy with everything filled in that the controller knows and the client left open.
     fn completed(&self, config: &Configuration) -> Result<Configuration, NoPortLeft> {
         let mut config = config.clone();
+        // Agents of Zeek start all nodes anew at each deployment.
         let deployed = self.configurations.deployed.as_ref();
+        let deployed = deployed.filter(|config| config.cluster_backend().is_some());
         config.instances = self.members.with_observed_hosts(config.instances);
         if self.settings.auto_assign_broker_ports {
             assign_broker_ports(&mut config, deployed, self.settings.auto_assign_broker_start_port)?;
