@@ -44,6 +44,7 @@ mod credit;
 mod endpoint;
 mod error;
 mod file;
+mod hosts;
 mod listen;
 mod queue;
 mod socket;
@@ -59,4 +60,5 @@ pub use endpoint::{
 };
 pub use error::{EndpointError, with_causes};
 pub use file::read_file;
+pub use hosts::{Hosts, is_page_of};
 pub use time::at;

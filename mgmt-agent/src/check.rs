@@ -25,6 +25,7 @@ pub fn check(config: &Config, environment: &Environment, checks: &mut Checks<'_>
     let lock = directory.join(LOCK);
     checks.kept_file(&["directory", "state_dir"], &Lock::path(&lock));
     checks.listener(&["listen_port", "listen_address"], &config.listen, &lock);
+    checks.http_listener(&config.daemon.http, &lock);
     // One that an earlier agent has left is taken over, or ended.
     if let (Some(supervisor), Some(_)) = (&config.supervisor, &config.start_supervisor)
         && !supervisor_runs_in(directory)

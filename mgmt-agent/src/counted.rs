@@ -10,7 +10,7 @@ pub enum Counted {
     Published,
     /// Events that could not be encoded or sent.
     Unsendable,
-    /// Requests of operators on the control socket.
+    /// Requests of operators over HTTP.
     OperatorRequests,
     /// Directories and archivals left out because the file system does not answer.
     DiskOverflows,

@@ -1,8 +1,8 @@
-//! What operators can ask on the control socket, as HTTP. [`mgmt_api::operator`] has what they hear.
+//! What operators can ask, as HTTP, besides what [every daemon](mgmt_daemon::http) answers. [`mgmt_api::operator`] has what they hear, and `core/access.rs` which role a
+//! request takes.
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /v1` | [`About`](mgmt_api::operator::About) |
 //! | `GET /v1/status` | [`AgentStatus`](mgmt_api::operator::AgentStatus) |
 //! | `GET /v1/nodes/{node}/outputs` | [`Outputs`](mgmt_api::operator::Outputs) |
 //! | `POST /v1/nodes/stop`, `POST /v1/nodes/start`, with a [`Selection`](mgmt_api::operator::Selection) | [`Changed`](mgmt_api::operator::Changed) |

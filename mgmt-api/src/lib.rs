@@ -19,6 +19,7 @@
 //! | [`topics`] | topic names | `*/config.zeek` |
 //! | [`requests`] | [`RequestTable`], [`NotAdmitted`] | `request.zeek` |
 //! | [`principal`] | [`Principal`] | |
+//! | [`access`] | [`Grant`](access::Grant) | |
 //! | [`ids`] | [`IdSource`] | `unique_id()` |
 //! | [`log`] | [`Level`] | `log.zeek` |
 //! | [`time`] | [`Now`] | |
@@ -27,6 +28,7 @@
 //! An event travels through serde: `Event::of(&request)` and `event.parse::<ClientRequest>()` of
 //! [`broker_codec::zeek`].
 
+pub mod access;
 pub mod agent;
 pub mod backend;
 pub mod controller;
@@ -58,7 +60,7 @@ pub use log::{Level, MESSAGE_BYTES_MAX};
 pub use node::{NodeMessage, NodeRequest};
 pub use node_link::{NodeLinkMessage, NodeLinkRequest};
 pub use operator::OperatorRequest;
-pub use principal::{Principal, Transport};
+pub use principal::{Principal, Proof, Transport};
 pub use records::{Configuration, Instance, Node, NodeOutputs, NodeStatus, OptionRecord, ResultRecord};
 pub use requests::{NotAdmitted, REQID_BYTES_MAX, RequestTable};
 pub use supervisor::{

@@ -2,8 +2,16 @@
 
 use std::{fmt, net::SocketAddr};
 
-use broker_codec::{EndpointId, data::ZeekString};
+use broker_codec::{
+    EndpointId,
+    data::{Excerpt, ZeekString},
+};
 use serde::{Deserialize, Serialize};
+
+use crate::{
+    access::{Grant, Role},
+    operator::{NotDone, NotDoneKind},
+};
 
 /// A peer that asks for something: by which transport, from where, and by which certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +40,62 @@ pub enum Transport {
     Broker { peer: EndpointId },
     /// The control socket: the user and the process at its other end.
     ControlSocket { uid: u32, pid: i32 },
+    /// HTTP over TCP.
+    Http {
+        by: Proof,
+        /// What it may.
+        grant: Grant,
+    },
+}
+
+/// By what one has shown over HTTP who it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Proof {
+    /// The token of this name.
+    Token { name: String },
+    /// Its certificate.
+    Certificate,
+}
+
+impl Principal {
+    /// What it may. Who can open the control socket may everything: its mode says who can. WebSocket clients and Broker peers are not asked
+    /// who they are, and may everything that their protocols can carry.
+    pub fn grant(&self) -> Grant {
+        match &self.transport {
+            Transport::Http { grant, .. } => grant.clone(),
+            Transport::ControlSocket { .. } | Transport::WebSocket { .. } | Transport::Broker { .. } => {
+                Grant::of(Role::Admin, None)
+            }
+        }
+    }
+
+    /// Whether it has a role in a cluster; without one, in all of them.
+    pub fn has(&self, role: Role, cluster: Option<&str>) -> bool {
+        match &self.transport {
+            Transport::Http { grant, .. } => grant.has(role, cluster),
+            _ => true,
+        }
+    }
+
+    /// Whether it has a role in a cluster; without one, in all of them.
+    ///
+    /// # Errors
+    ///
+    /// If not, in words that name the role.
+    pub fn check(&self, role: Role, cluster: Option<&str>) -> Result<(), NotDone> {
+        if self.has(role, cluster) {
+            return Ok(());
+        }
+        let place = cluster.map_or_else(
+            || "all clusters".to_owned(),
+            |name| format!("cluster {}", Excerpt::new(name.as_bytes())),
+        );
+        let reason = format!(
+            "this takes the role {role} in {place}; {self} has {}",
+            self.grant()
+        );
+        Err(NotDone::new(NotDoneKind::Forbidden, reason))
+    }
 }
 
 /// For the log: `WebSocket client 3 at 10.0.0.9:50000, zeek-client/1.4.0`.
@@ -43,6 +107,17 @@ impl fmt::Display for Principal {
             Transport::ControlSocket { uid, pid } => {
                 write!(f, "user {uid} on the control socket (PID {pid})")?;
             }
+            Transport::Http {
+                by: Proof::Token { name },
+                ..
+            } => write!(f, "token {name}")?,
+            Transport::Http {
+                by: Proof::Certificate,
+                ..
+            } => match &self.certificate {
+                Some(subject) => write!(f, "certificate {subject}")?,
+                None => f.write_str("certificate")?,
+            },
         }
         if let Some(address) = self.address {
             write!(f, " at {address}")?;

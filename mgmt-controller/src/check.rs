@@ -26,6 +26,7 @@ pub fn check(config: &Config, _: &Environment, checks: &mut Checks<'_>) {
     let websocket = config.websocket.map(|address| Listener::At(address.into()));
     let websocket = websocket.unwrap_or(Listener::Off);
     checks.listener(&["websocket_port", "websocket_address"], &websocket, &lock);
+    checks.http_listener(&config.daemon.http, &lock);
     if let WebSocketTls::Offered(tls) | WebSocketTls::Required(tls) = &config.websocket_tls {
         checks.tls("WebSocket", |_| "websocket_tls", tls);
     }

@@ -8,7 +8,7 @@ pub enum Counted {
     Requests,
     /// Answers to clients.
     Responses,
-    /// Requests of operators on the control socket.
+    /// Requests of operators over HTTP.
     OperatorRequests,
     /// Requests to agents.
     AgentRequests,

@@ -5,7 +5,7 @@
 //! | [`EVENTS_MAX`] events are remembered | a reader that is further behind gets [`RESET`], and then what is remembered |
 //! | [`READERS_MAX`] readers at a time | a further one is refused |
 //!
-//! Readers fetch at their own pace; no event waits for one.
+//! Readers fetch at their own pace; no event waits for one. They hear of clusters that they may read.
 
 use std::{
     collections::VecDeque,
@@ -15,7 +15,11 @@ use std::{
 };
 
 use futures_util::{Stream, stream::unfold};
-use mgmt_api::operator::{Event, RESET};
+use mgmt_api::{
+    Principal,
+    access::Role,
+    operator::{Event, RESET},
+};
 use mgmt_daemon::http::{
     Lasting, Problem,
     axum::{
@@ -30,6 +34,8 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, sleep_until},
 };
+
+use crate::core::may_read;
 
 /// How many events are remembered.
 const EVENTS_MAX: usize = 10_000;
@@ -66,12 +72,12 @@ impl Kept {
         self.first + self.events.len() as u64
     }
 
-    /// The first event from this number on that a reader wants, with its number.
-    fn from(&self, number: u64, wanted: &Wanted) -> Option<(u64, Arc<Event>)> {
+    /// The first event from this number on that a reader is to hear, with its number.
+    fn from(&self, number: u64, heard: impl Fn(&Event) -> bool) -> Option<(u64, Arc<Event>)> {
         let skipped = usize::try_from(number.saturating_sub(self.first)).ok()?;
         let numbered = (self.first..).zip(&self.events).skip(skipped);
-        let mut wanted = numbered.filter(|(_, event)| wanted.has(event));
-        wanted.next().map(|(number, event)| (number, Arc::clone(event)))
+        let mut heard = numbered.filter(|(_, event)| heard(event));
+        heard.next().map(|(number, event)| (number, Arc::clone(event)))
     }
 }
 
@@ -120,10 +126,16 @@ impl Feed {
         &self,
         Query(wanted): Query<Wanted>,
         Extension(lasting): Extension<Lasting>,
+        Extension(principal): Extension<Principal>,
         headers: &HeaderMap,
     ) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>> + use<>>, Problem> {
         let last_id = headers.get("last-event-id");
-        let reader = self.clone().reader(wanted, last_id.map(HeaderValue::as_bytes))?;
+        if let Some(cluster) = &wanted.cluster {
+            principal.check(Role::Read, Some(cluster))?;
+        }
+        let reader = self
+            .clone()
+            .reader(wanted, principal, last_id.map(HeaderValue::as_bytes))?;
         Ok(Sse::new(unfold(
             (reader, lasting),
             async |(mut reader, lasting)| {
@@ -134,21 +146,24 @@ impl Feed {
         )))
     }
 
-    fn reader(self, wanted: Wanted, last_id: Option<&[u8]>) -> Result<Reader, Problem> {
+    fn reader(self, wanted: Wanted, principal: Principal, last_id: Option<&[u8]>) -> Result<Reader, Problem> {
         let place = Arc::clone(&self.0.places).try_acquire_owned().map_err(|_| {
             let reason = format!("{READERS_MAX} readers follow events already: end one, or try again later");
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason)
         })?;
-        Ok(Reader {
+        let mut reader = Reader {
             woken: self.0.count.subscribe(),
-            next: match last_id {
-                Some(id) => self.number_after(id),
-                None => Some(self.begin(&wanted)),
-            },
+            next: None,
             feed: self,
             wanted,
+            principal,
             _place: place,
-        })
+        };
+        reader.next = match last_id {
+            Some(id) => reader.feed.number_after(id),
+            None => Some(reader.begin()),
+        };
+        Ok(reader)
     }
 
     /// The number after this id; none if it is not of this run.
@@ -157,16 +172,6 @@ impl Feed {
         let number: u64 = number.parse().ok()?;
         let is_ours = run.parse() == Ok(self.0.run) && number < self.kept().end();
         is_ours.then_some(number + 1)
-    }
-
-    /// Where a reader begins that has none.
-    fn begin(&self, wanted: &Wanted) -> u64 {
-        let kept = self.kept();
-        let past = kept.events.iter().enumerate().rev();
-        let past = past.filter(|(_, event)| wanted.has(event));
-        past.take(wanted.last)
-            .last()
-            .map_or(kept.end(), |(place, _)| kept.first + place as u64)
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -203,6 +208,7 @@ impl Next {
 struct Reader {
     feed: Feed,
     wanted: Wanted,
+    principal: Principal,
     /// The number of the event that comes next; none if what the reader has is not known.
     next: Option<u64>,
     woken: watch::Receiver<u64>,
@@ -210,6 +216,21 @@ struct Reader {
 }
 
 impl Reader {
+    /// Whether it wants to hear of an event, and may.
+    fn hears(&self, event: &Event) -> bool {
+        self.wanted.has(event) && may_read(&self.principal, &event.cluster)
+    }
+
+    /// Where it begins if it has none.
+    fn begin(&self) -> u64 {
+        let kept = self.feed.kept();
+        let past = kept.events.iter().enumerate().rev();
+        let past = past.filter(|(_, event)| self.hears(event));
+        past.take(self.wanted.last)
+            .last()
+            .map_or(kept.end(), |(place, _)| kept.first + place as u64)
+    }
+
     async fn next(&mut self) -> Next {
         let silent_until = Instant::now() + SILENCE_MAX;
         loop {
@@ -230,7 +251,7 @@ impl Reader {
             self.next = Some(kept.first);
             return Some(Next::Reset);
         };
-        let found = kept.from(next, &self.wanted);
+        let found = kept.from(next, |event| self.hears(event));
         self.next = Some(found.as_ref().map_or(kept.end(), |(number, _)| number + 1));
         found.map(|(number, event)| Next::Event(number, event))
     }

@@ -1,8 +1,8 @@
-//! What operators can ask on the control socket, as HTTP. [`mgmt_api::operator`] has what they hear.
+//! What operators can ask, as HTTP, besides what [every daemon](mgmt_daemon::http) answers. [`mgmt_api::operator`] has what they hear, and `core/access.rs` which role a
+//! request takes.
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /v1` | [`About`](mgmt_api::operator::About) |
 //! | `GET /v1/events`, perhaps with `?cluster=` and `?last=` | a stream of [`Event`](mgmt_api::operator::Event) ([`events`](crate::events)) |
 //! | `GET /v1/clusters` | [`Clusters`](mgmt_api::operator::Clusters) |
 //! | `DELETE /v1/clusters/{cluster}` | nothing [`Changed`](mgmt_api::operator::Changed) |
@@ -69,7 +69,9 @@ pub(crate) fn routes(feed: Feed) -> Router<Door<Request>> {
     Router::new()
         .route(
             "/v1/events",
-            get(move |wanted, lasting, headers: HeaderMap| ready(feed.read(wanted, lasting, &headers))),
+            get(move |wanted, lasting, principal, headers: HeaderMap| {
+                ready(feed.read(wanted, lasting, principal, &headers))
+            }),
         )
         .route("/v1/clusters", get(clusters))
         .route("/v1/clusters/{cluster}", delete(remove))

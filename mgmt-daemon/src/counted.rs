@@ -14,10 +14,20 @@ pub enum Counted {
     LogFailed,
     /// Management logs rotated to where they belong.
     LogRotated,
-    /// Times that certificates, log level and logs were reloaded.
+    /// Times that certificates, tokens, roles, log level and logs were reloaded.
     Reloads,
     /// Times that nothing was reloaded, as something could not be used.
     ReloadsFailed,
+    /// Connections to the HTTP port that were closed at once, as too many were open.
+    HttpConnectionsRefused,
+    /// TLS handshakes on the HTTP port that failed.
+    HttpHandshakesFailed,
+    /// Requests over HTTP without a token or certificate that is good.
+    HttpUnauthenticated,
+    /// Requests over HTTP whose token was not looked at, as too many of their address were wrong.
+    HttpSlowedDown,
+    /// Requests over HTTP that a page or a name from elsewhere has brought here.
+    HttpForeign,
     /// Inputs written to the journal.
     JournalWritten,
     /// Journals that ended before the daemon did.

@@ -31,6 +31,8 @@ use crate::{
     certificates::Certificates,
     config::DaemonConfig,
     error::{HostError, system},
+    grants::Grants,
+    http::Shared,
     journal::{Header, Journal, Seed},
     log::{Limiter, Sum, is_traffic, object},
     machine::Machine,
@@ -39,7 +41,7 @@ use crate::{
     notify::{self, Watchdog},
     process::{random_bytes, unix_time},
     ready,
-    reload::{self, AskReload, Reload, Reread},
+    reload::{self, Reload, Reread},
     signals::{Asked, Signals},
 };
 
@@ -143,6 +145,7 @@ pub struct Beginning {
     signals: Signals,
     ready_file: Option<PathBuf>,
     reload: Reload,
+    grants: Grants,
     pub(crate) counters: Counters<Counted>,
     pub(crate) registry: Registry,
     pub durations: Durations,
@@ -159,6 +162,7 @@ impl Beginning {
         if let Some(path) = &config.ready_file {
             ready::remove(path)?;
         }
+        let grants = Grants::start(&config.http);
         let (counters, mut registry) = (Counters::default(), Registry::default());
         registry.add("", &counters);
         Ok(Self {
@@ -166,16 +170,22 @@ impl Beginning {
             born,
             signals,
             ready_file: config.ready_file.clone(),
-            reload: Reload::new(config, reread),
+            reload: Reload::new(config, reread, grants.clone()),
+            grants,
             counters,
             registry,
             durations: Durations::default(),
         })
     }
 
-    /// By this an operator has the daemon reload.
-    pub fn ask_reload(&self) -> AskReload {
-        self.reload.asker()
+    /// What operators' requests need of the daemon.
+    pub fn shared(&self) -> Shared {
+        Shared {
+            reload: self.reload.asker(),
+            grants: self.grants.clone(),
+            durations: self.durations.clone(),
+            counters: self.counters.clone(),
+        }
     }
 
     /// Starts the threads of log and journal, and the core with ids from a new seed. The role is what it is in the

@@ -1,8 +1,8 @@
 //! Why a daemon cannot start or go on.
 
-use std::{io, path::PathBuf};
+use std::{io, net::SocketAddr, path::PathBuf};
 
-use broker_endpoint::{EndpointError, with_causes};
+use broker_endpoint::{EndpointError, tls::TlsConfigError, with_causes};
 
 /// A daemon cannot start, or cannot go on, because of its host.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,12 @@ pub enum HostError {
         peers: &'static str,
         why: Box<EndpointError>,
     },
+    #[error(
+        "cannot serve HTTP on {address}; give an address of this machine by --http-listen, or end the process that has the port"
+    )]
+    Http { address: SocketAddr, source: io::Error },
+    #[error("cannot serve HTTP with http_certificate, http_key and http_client_ca: {}", with_causes(.0))]
+    HttpTls(TlsConfigError),
     #[error("{0} has stopped, which is a fault in this program")]
     Stopped(&'static str),
     #[error("ended by a second signal before everything was written")]

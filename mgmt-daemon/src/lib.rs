@@ -10,7 +10,8 @@
 //! | [`daemon`] | the task that owns a core, and the loop of both daemons |
 //! | [`error`] | why a daemon cannot start or go on |
 //! | [`files`] | modes of what is written |
-//! | [`http`] | HTTP for operators, on the control socket |
+//! | [`grants`] | who may what over HTTP: tokens, and roles of certificates |
+//! | [`http`] | HTTP for operators, on the control socket and over TCP |
 //! | [`journal`] | what happens to a core, recorded and replayed |
 //! | [`lock`] | keeps a second process off what the first one has |
 //! | [`log`] | the log on standard error; limits of what one sender causes |
@@ -33,6 +34,7 @@ mod counted;
 pub mod daemon;
 pub mod error;
 pub mod files;
+pub mod grants;
 pub mod http;
 pub mod journal;
 pub mod lock;
@@ -47,5 +49,6 @@ pub mod program;
 pub mod ready;
 pub mod reload;
 mod signals;
+mod tokens;
 
 pub use counted::Counted;

@@ -22,6 +22,9 @@ struct Ready<'a> {
     websocket: Option<&'a [SocketAddr]>,
     /// Likewise Broker peers.
     broker: &'a [SocketAddr],
+    /// Where operators and monitors ask over TCP, if they can.
+    #[serde(skip_serializing_if = "<[SocketAddr]>::is_empty")]
+    http: &'a [SocketAddr],
     /// The Broker endpoint's.
     broker_id: String,
     /// The working directory, with store and management log.
@@ -34,6 +37,7 @@ pub fn write(
     broker_id: EndpointId,
     broker: &[SocketAddr],
     websocket: Option<&[SocketAddr]>,
+    http: Option<SocketAddr>,
 ) -> Result<(), HostError> {
     let Some(path) = &config.ready_file else {
         return Ok(());
@@ -44,6 +48,7 @@ pub fn write(
         name: &config.name,
         websocket,
         broker,
+        http: http.as_slice(),
         broker_id: broker_id.to_string(),
         dir: &config.working_dir,
     };

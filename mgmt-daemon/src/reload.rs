@@ -1,4 +1,4 @@
-//! Certificates, the log level and the management log anew, while the daemon runs: at SIGHUP, or as an operator asks.
+//! Certificates, tokens, roles, the log level and the management log anew, while the daemon runs: at SIGHUP, or as an operator asks.
 //!
 //! Everything is read first, on a thread of its own, as a disk may hang. If something of it cannot be used, all stays as it was.
 
@@ -15,11 +15,15 @@ use tracing_subscriber::filter::Targets;
 use crate::{
     certificates::Certificates,
     config::{ConfigErrors, DaemonConfig, Effective},
+    grants::{Grants, Known},
     log,
 };
 
 /// How many operators may wait for the loop to take notice of them.
 const ASKING_MAX: usize = 16;
+
+/// The settings that are taken while the daemon runs.
+const TAKEN: [&str; 2] = ["log_level", "http_roles"];
 
 /// What one who asks for it hears.
 pub(crate) type Outcome = Result<Reloaded, String>;
@@ -50,6 +54,7 @@ pub(crate) struct Reload {
     /// Each setting as the daemon has it.
     effective: Vec<Effective>,
     log_filter: Targets,
+    grants: Grants,
     running: Option<JoinHandle<Result<Loaded, String>>>,
     /// Whether it was asked for again after what runs may have read.
     is_due: bool,
@@ -65,6 +70,8 @@ pub(crate) struct Loaded {
     config: DaemonConfig,
     /// Those that are in use now.
     certificates: Certificates,
+    /// Who may what from now on.
+    known: Known,
 }
 
 /// What happens to it next.
@@ -74,12 +81,13 @@ pub(crate) enum Happened {
 }
 
 impl Reload {
-    pub(crate) fn new(config: &DaemonConfig, reread: Reread) -> Self {
+    pub(crate) fn new(config: &DaemonConfig, reread: Reread, grants: Grants) -> Self {
         let (ask, asked) = mpsc::channel(ASKING_MAX);
         Self {
             reread,
             effective: config.resolved.effective.clone(),
             log_filter: config.log_filter.clone(),
+            grants,
             running: None,
             is_due: false,
             waiting: [Vec::new(), Vec::new()],
@@ -116,8 +124,8 @@ impl Reload {
             return;
         }
         now.extend(waiting);
-        let reread = self.reread.clone();
-        self.running = Some(spawn_blocking(move || read(&reread, &tls)));
+        let (reread, grants) = (self.reread.clone(), self.grants.clone());
+        self.running = Some(spawn_blocking(move || read(&reread, &grants, &tls)));
     }
 
     /// Everything was read. Returns whether it is to begin again. The certificates that are in use now are handed on before any who waits
@@ -128,9 +136,10 @@ impl Reload {
         renewed: impl FnOnce(Certificates),
     ) -> (Outcome, bool) {
         self.running = None;
-        let outcome = read.map(|Loaded { config, certificates }| {
-            renewed(certificates);
-            self.take(config)
+        let outcome = read.map(|loaded| {
+            renewed(loaded.certificates);
+            self.grants.take(loaded.known);
+            self.take(loaded.config)
         });
         let [now, later] = &mut self.waiting;
         for waiting in now.drain(..) {
@@ -152,7 +161,7 @@ impl Reload {
                 .effective
                 .iter()
                 .find(|old| old.setting.key == new.setting.key);
-            new.setting.key != "log_level" && of_start.is_none_or(|old| old.value != new.value)
+            !TAKEN.contains(&new.setting.key) && of_start.is_none_or(|old| old.value != new.value)
         };
         let changed = config.resolved.effective.iter().filter(is_other);
         Reloaded {
@@ -162,9 +171,10 @@ impl Reload {
     }
 }
 
-/// Reads configuration and certificates, and uses the certificates if all is in order.
-fn read(reread: &Reread, tls: &[RenewTls]) -> Result<Loaded, String> {
+/// Reads configuration, tokens and certificates, and uses the certificates if all is in order.
+fn read(reread: &Reread, grants: &Grants, tls: &[RenewTls]) -> Result<Loaded, String> {
     let config = (reread.0)().map_err(|errors| errors.iter().collect::<Vec<_>>().join("; "))?;
+    let known = grants.read(config.http.roles.clone())?;
     for tls in tls {
         tls.check().map_err(|error| with_causes(&error))?;
     }
@@ -172,5 +182,9 @@ fn read(reread: &Reread, tls: &[RenewTls]) -> Result<Loaded, String> {
         tls.renew().map_err(|error| with_causes(&error))?;
     }
     let certificates = Certificates::read(tls.iter().map(RenewTls::config));
-    Ok(Loaded { config, certificates })
+    Ok(Loaded {
+        config,
+        certificates,
+        known,
+    })
 }

@@ -16,6 +16,8 @@ pub enum TlsConfig {
     Mutual { identity: Identity, trust: Trust },
     /// We show a certificate and ask clients for none. For the WebSocket port; Broker has no such mode.
     ServerCertificate(Identity),
+    /// We show a certificate, and clients may show one, which has to be good then. For HTTP, where there are other ways to say who one is.
+    ClientsMayShow { identity: Identity, trust: Trust },
 }
 
 impl TlsConfig {
@@ -26,6 +28,7 @@ impl TlsConfig {
             Self::Anonymous => "anonymous",
             Self::Mutual { .. } => "mutual",
             Self::ServerCertificate(_) => "server certificate",
+            Self::ClientsMayShow { .. } => "server certificate, clients may show one",
         }
     }
 
@@ -38,7 +41,17 @@ impl TlsConfig {
     pub const fn identity(&self) -> Option<&Identity> {
         match self {
             Self::Off | Self::Anonymous => None,
-            Self::Mutual { identity, .. } | Self::ServerCertificate(identity) => Some(identity),
+            Self::Mutual { identity, .. }
+            | Self::ServerCertificate(identity)
+            | Self::ClientsMayShow { identity, .. } => Some(identity),
+        }
+    }
+
+    /// Which certificates of peers are good, if any are looked at.
+    pub(super) const fn trust(&self) -> Option<&Trust> {
+        match self {
+            Self::Off | Self::Anonymous | Self::ServerCertificate(_) => None,
+            Self::Mutual { trust, .. } | Self::ClientsMayShow { trust, .. } => Some(trust),
         }
     }
 }

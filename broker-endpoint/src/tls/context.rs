@@ -53,7 +53,8 @@ pub(super) enum Side {
 pub struct TlsContext {
     /// Connections keep what they began with.
     context: Arc<Mutex<SslContext>>,
-    asks_for_certificates: bool,
+    /// How certificates of peers are asked for, if they are.
+    verifies: Option<SslVerifyMode>,
 }
 
 /// Loads the files of a port's [`TlsConfig`] again.
@@ -64,7 +65,8 @@ pub struct RenewTls {
 }
 
 impl RenewTls {
-    pub(crate) const fn new(config: TlsConfig, context: TlsContext) -> Self {
+    /// For what this context was made of.
+    pub const fn new(config: TlsConfig, context: TlsContext) -> Self {
         Self { config, context }
     }
 
@@ -108,7 +110,7 @@ impl TlsContext {
         match config {
             TlsConfig::Off => return Ok(None),
             TlsConfig::Anonymous => set_anonymous(&mut builder)?,
-            TlsConfig::Mutual { identity, trust } => {
+            TlsConfig::Mutual { identity, trust } | TlsConfig::ClientsMayShow { identity, trust } => {
                 set_identity(&mut builder, identity)?;
                 set_trust(&mut builder, trust)?;
             }
@@ -117,9 +119,14 @@ impl TlsContext {
                 builder.set_verify(SslVerifyMode::NONE);
             }
         }
+        let demand = if config.asks_for_certificates() {
+            SslVerifyMode::FAIL_IF_NO_PEER_CERT
+        } else {
+            SslVerifyMode::empty()
+        };
         Ok(Some(Self {
             context: Arc::new(Mutex::new(builder.build())),
-            asks_for_certificates: config.asks_for_certificates(),
+            verifies: config.trust().map(|_| SslVerifyMode::PEER | demand),
         }))
     }
 
@@ -128,7 +135,7 @@ impl TlsContext {
     }
 
     /// The names in our certificate, if there is one.
-    pub(super) fn own_names(&self) -> Vec<String> {
+    pub fn own_names(&self) -> Vec<String> {
         let context = self.current();
         let own = context.certificate().map(describe);
         let names = own.iter().flat_map(|own| &own.names);
@@ -158,12 +165,9 @@ impl TlsContext {
     fn new_session(&self) -> Result<(Ssl, Arc<Refused>), TlsError> {
         let mut ssl = Ssl::new(&self.current()).map_err(session)?;
         let refused = Arc::new(Refused::default());
-        if self.asks_for_certificates {
+        if let Some(mode) = self.verifies {
             let refused = Arc::clone(&refused);
-            ssl.set_verify_callback(
-                SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT,
-                move |trusted, chain| verify(trusted, chain, &refused),
-            );
+            ssl.set_verify_callback(mode, move |trusted, chain| verify(trusted, chain, &refused));
         }
         Ok((ssl, refused))
     }
@@ -287,7 +291,6 @@ fn set_trust(builder: &mut SslContextBuilder, trust: &Trust) -> Result<(), TlsCo
             .add_dir(text, ssl::SslFiletype::PEM)
             .map_err(library(unusable))?;
     }
-    builder.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
     Ok(())
 }
 
@@ -300,10 +303,8 @@ impl TlsConfig {
     pub fn check(&self) -> Result<(), TlsConfigError> {
         TlsContext::new(self)?;
         self.check_dates()?;
-        match self {
-            Self::Mutual { trust, .. } => trust.ca_path.as_deref().map_or(Ok(()), check_folder),
-            _ => Ok(()),
-        }
+        let folder = self.trust().and_then(|trust| trust.ca_path.as_deref());
+        folder.map_or(Ok(()), check_folder)
     }
 
     /// Whether the certificates in the files that it names are valid today. Those of others are looked at when they are shown.
@@ -315,13 +316,8 @@ impl TlsConfig {
         if let Some(identity) = self.identity() {
             check_validity(&identity.certificate, TlsPart::Certificate)?;
         }
-        match self {
-            Self::Mutual { trust, .. } => trust
-                .ca_file
-                .as_ref()
-                .map_or(Ok(()), |path| check_validity(path, TlsPart::CaFile)),
-            _ => Ok(()),
-        }
+        let issuers = self.trust().and_then(|trust| trust.ca_file.as_ref());
+        issuers.map_or(Ok(()), |path| check_validity(path, TlsPart::CaFile))
     }
 }
 
@@ -333,10 +329,7 @@ impl TlsConfig {
     /// The first file that cannot be read.
     pub fn expiries(&self) -> Result<Vec<Expiry>, TlsConfigError> {
         let own = self.identity().map(|identity| &identity.certificate);
-        let issuers = match self {
-            Self::Mutual { trust, .. } => trust.ca_file.as_ref(),
-            _ => None,
-        };
+        let issuers = self.trust().and_then(|trust| trust.ca_file.as_ref());
         let own = own.map(|path| expiry(path, TlsPart::Certificate));
         let issuers = issuers.map(|path| expiry(path, TlsPart::CaFile));
         own.into_iter().chain(issuers).collect()
@@ -361,7 +354,7 @@ fn verify(trusted: bool, chain: &mut X509StoreContextRef, refused: &Refused) -> 
 }
 
 /// The other side's certificate, if it was asked for one.
-pub(crate) fn peer_certificate<S>(transport: &Transport<S>) -> Option<PeerCertificate> {
+pub fn peer_certificate<S>(transport: &Transport<S>) -> Option<PeerCertificate> {
     let Either::Right(stream) = transport else {
         return None;
     };

@@ -66,8 +66,8 @@ pub enum TlsConfigError {
     )]
     EmptyFolder { path: PathBuf },
     #[error(
-        "private key {path:?} is encrypted: Broker::ssl_passphrase opens that of Broker::ssl_keyfile; that of a WebSocket port must not be \
-         encrypted, as there is no setting for its passphrase"
+        "private key {path:?} is encrypted: Broker::ssl_passphrase opens that of Broker::ssl_keyfile; those of the WebSocket and the HTTP port must not be \
+         encrypted, as there is no setting for their passphrases"
     )]
     PassphraseMissing { path: PathBuf },
     #[error("passphrase does not open private key {path:?}")]

@@ -87,7 +87,9 @@ fn arguments(config: &TlsConfig) -> Vec<String> {
         ]
         .map(str::to_owned)
         .to_vec(),
-        TlsConfig::Off | TlsConfig::ServerCertificate(_) => panic!("not a mode of Broker with TLS"),
+        TlsConfig::Off | TlsConfig::ServerCertificate(_) | TlsConfig::ClientsMayShow { .. } => {
+            panic!("not a mode of Broker with TLS")
+        }
     }
 }
 

@@ -23,8 +23,7 @@ mod transport;
 
 pub use certificate::PeerCertificate;
 pub use config::{Expiry, Identity, Passphrase, TlsConfig, Trust, ZeekTlsOptions};
-pub(crate) use context::peer_certificate;
-pub use context::{RenewTls, TlsContext};
+pub use context::{RenewTls, TlsContext, peer_certificate};
 pub use error::{TlsConfigError, TlsError, TlsPart};
 #[cfg(test)]
 pub(crate) use transport::plain;

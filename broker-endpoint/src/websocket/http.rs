@@ -17,8 +17,8 @@ use tokio_tungstenite::tungstenite::{
     },
 };
 
-use super::{config::WebSocketConfig, origin::Hosts};
-use crate::socket;
+use super::{config::WebSocketConfig, origin};
+use crate::{Hosts, socket};
 
 /// The product in `Server` headers.
 const SERVER: &str = concat!(
@@ -104,7 +104,7 @@ where
 {
     let exchange = async {
         let (request, rest) = read_request(stream).await?;
-        hosts.check(&request)?;
+        origin::check(hosts, &request)?;
         let response = switching_protocols(&request)?;
         stream.write_all(response.as_bytes()).await?;
         stream.flush().await?;

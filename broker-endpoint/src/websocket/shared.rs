@@ -16,10 +16,9 @@ use super::{
     counted::{CloseCause, Counted},
     event::{ClientId, ClientInfo, WebSocketEvent},
     hub::Hub,
-    origin::Hosts,
     outbound::Outbound,
 };
-use crate::{listen::pending::Pending, tls::Acceptance};
+use crate::{Hosts, listen::pending::Pending, tls::Acceptance};
 
 /// Parses and authorises what one client publishes.
 pub(super) type Admit<T> = Box<dyn FnMut(DataMessage) -> Result<T, Rejection> + Send>;

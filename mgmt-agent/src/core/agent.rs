@@ -10,6 +10,7 @@ use mgmt_api::{
 };
 
 use super::{
+    access,
     action::{Action, Turn},
     deployment::Deployment,
     desired::Restoring,
@@ -224,8 +225,14 @@ impl Agent {
                 principal,
                 request,
             } => {
-                let who = principal.to_string();
-                self.serve(&mut turn, Asker::Operator(id), &who, &request);
+                let (to, who) = (Asker::Operator(id), principal.to_string());
+                match access::check(&principal, &request) {
+                    Ok(()) => self.serve(&mut turn, to, &who, &request),
+                    Err(refusal) => turn.push(Action::Answer {
+                        id,
+                        outcome: Err(refusal),
+                    }),
+                }
             }
             Input::Vitals { id } => {
                 let vitals = Box::new(self.vitals(turn.now));

@@ -22,6 +22,7 @@
 //! Every request of a controller is answered exactly once, by its outcome or by its time-out. A request that repeats a
 //! live one, kind and id alike, has that one's answer.
 
+mod access;
 mod action;
 mod agent;
 mod archival;

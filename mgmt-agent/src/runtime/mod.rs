@@ -38,7 +38,7 @@ pub mod systemd;
 use std::sync::Arc;
 
 use broker_codec::{EndpointId, data::Port};
-use broker_endpoint::{Credit, with_causes};
+use broker_endpoint::{Credit, tls::TlsConfig, with_causes};
 use counters::Counters;
 use mgmt_api::{
     OperatorRequest,
@@ -101,7 +101,7 @@ struct Runtime {
     broker: BrokerPeers,
     /// The Supervisor's process, if it is ours.
     supervisor: Option<Kept<SupervisorProgram>>,
-    /// What operators ask on the control socket.
+    /// What operators ask.
     operators: Operators<OperatorRequest>,
     /// What starts and ends nodes, if no Supervisor of Zeek's does.
     nodes: Option<Nodes>,
@@ -129,13 +129,16 @@ struct Runtime {
 
 async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunError> {
     let mut beginning = Beginning::new(&config.daemon, reread)?;
-    let ask_reload = beginning.ask_reload();
+    let shared = beginning.shared();
     let home = Home::enter(&config)?;
-    let key = config.daemon.broker_tls.identity().map(|identity| &*identity.key);
-    files::warn_of_open([&*config.daemon.working_dir].into_iter().chain(key));
+    let (broker_tls, http_tls) = (&config.daemon.broker_tls, &config.daemon.http.tls);
+    let identities = [broker_tls, http_tls].into_iter().filter_map(TlsConfig::identity);
+    let keys = identities.map(|identity| &*identity.key);
+    files::warn_of_open([&*config.daemon.working_dir].into_iter().chain(keys));
     let endpoint_id = random_bytes().map(EndpointId::from_random)?;
     let broker = BrokerPeers::start(&mut beginning, &config, endpoint_id).await?;
-    warn_of_dates(&config.daemon.broker_tls);
+    [broker_tls, http_tls].into_iter().for_each(warn_of_dates);
+    let certificates = Certificates::read([broker_tls, http_tls]);
     let (settings, coordinates) = bound_settings(&config, &broker);
     let scripts = Arc::new(Scripts::of(&config, coordinates));
     if let Err(error) = scripts.write() {
@@ -161,9 +164,9 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         name: config.daemon.name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let (socket, durations) = (&config.daemon.control_socket, beginning.durations.clone());
+    let (socket, http) = (&config.daemon.control_socket, &config.daemon.http);
     let kind = |request: &OperatorRequest| request.into();
-    let operators = Operators::serve(socket, about, ask_reload, routes(), kind, durations);
+    let operators = Operators::serve(socket, http, about, shared, routes(), kind).await?;
     let name = config.settings.name.clone();
     let live_logs = config.live_logs.clone().map(|at| LiveLogs::new(at, name));
     let mut daemon = beginning.start(&config.daemon, "AGENT", Start { settings, desired })?;
@@ -187,7 +190,7 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         version: None,
         preflight: None,
         program,
-        certificates: Certificates::read([&config.daemon.broker_tls]),
+        certificates,
         disk,
         archivers: Archivers::new(counters.clone()),
         counters,
@@ -273,6 +276,8 @@ impl Runtime {
             broker_tls = broker_tls.name(),
             broker_asks_for_certificates = broker_tls.asks_for_certificates(),
             %broker_id,
+            http = self.operators.address().map(display),
+            http_tls = configured.http.tls.name(),
             controller,
             supervisor = supervisor.map(display),
             supervise = self.config.settings.supervise.show(),
@@ -287,7 +292,8 @@ impl Runtime {
             clock: unix_time(),
         });
         daemon.handle(self, [started], &Credit::none()).await;
-        ready::write(&self.config.daemon, broker_id, &broker, None)?;
+        let http = self.operators.address();
+        ready::write(&self.config.daemon, broker_id, &broker, None, http)?;
         self.broker.connect(&self.config);
         Ok(())
     }

@@ -54,7 +54,8 @@ impl Outside for Runtime {
     type Error = RunError;
 
     fn renewals(&self) -> Vec<RenewTls> {
-        self.broker.peers.handle.renewal().into_iter().collect()
+        let broker = self.broker.peers.handle.renewal();
+        broker.into_iter().chain(self.operators.renewal()).collect()
     }
 
     fn renewed(&mut self, certificates: Certificates) {

@@ -11,6 +11,7 @@ mod deployment;
 mod event;
 mod plain;
 mod request;
+mod token;
 mod vitals;
 
 pub use agent::{AgentStatus, Heartbeat, NodeReport, OperatorRequest, Outputs};
@@ -24,4 +25,5 @@ pub use request::{
     About, Changed, Failure, NodeName, NotDone, NotDoneKind, OUTPUTS, Program, Reloaded, START, STATUS, STOP,
     Selection, text, written,
 };
+pub use token::{MadeToken, NewToken, Token, Tokens, Whoami};
 pub use vitals::{ClusterVitals, NodeVitals, Vitals};

@@ -75,7 +75,7 @@ pub struct Failure {
     pub reason: String,
 }
 
-/// Certificates and logs were reloaded.
+/// Certificates, tokens, roles and logs were reloaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Reloaded {
@@ -88,7 +88,7 @@ pub struct Reloaded {
 impl fmt::Display for Reloaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { log_level, .. } = self;
-        write!(f, "reloaded certificates and logs, log level {log_level}")?;
+        write!(f, "reloaded certificates, tokens and logs, log level {log_level}")?;
         match &self.needs_restart[..] {
             [] => Ok(()),
             settings => write!(
@@ -116,6 +116,8 @@ pub struct NotDone {
 pub enum NotDoneKind {
     /// The request cannot be read.
     Malformed,
+    /// Who asks has not the role that it takes.
+    Forbidden,
     /// There is no such node, instance or cluster.
     Unknown,
     /// It cannot be done as things are; trying again does not help.

@@ -76,7 +76,7 @@ impl Configuration for Config {
             },
             websocket,
             websocket_tls: websocket_tls(&mut resolver),
-            websocket_hosts: websocket_hosts(&mut resolver),
+            websocket_hosts: resolver.host_names("websocket_host"),
             settings,
             daemon: DaemonConfig {
                 resolved: resolver.finish()?,
@@ -91,40 +91,21 @@ impl Configuration for Config {
 }
 
 impl Config {
-    /// How connections are protected, natives' and clients'.
+    /// How connections are protected: natives', clients' and operators'.
     pub fn all_tls(&self) -> impl Iterator<Item = &TlsConfig> {
         let websocket = match &self.websocket_tls {
             WebSocketTls::Off => None,
             WebSocketTls::Offered(tls) | WebSocketTls::Required(tls) => Some(tls),
         };
-        [&self.daemon.broker_tls].into_iter().chain(websocket)
+        [&self.daemon.broker_tls, &self.daemon.http.tls]
+            .into_iter()
+            .chain(websocket)
     }
 
     pub fn keys(&self) -> impl Iterator<Item = &Path> {
         let identities = self.all_tls().filter_map(TlsConfig::identity);
         identities.map(|identity| &*identity.key)
     }
-}
-
-fn websocket_hosts(resolver: &mut Resolver<'_>) -> Vec<String> {
-    let given = resolver.given_list("websocket_host").join(",");
-    let hosts = given.split(',').map(str::trim);
-    let hosts: Vec<String> = hosts.filter(|host| !host.is_empty()).map(Into::into).collect();
-    resolver.show("websocket_host", &hosts.join(","));
-    // As in certificates, a wildcard may stand for the first label.
-    let is_name = |host: &String| {
-        host.strip_prefix("*.")
-            .unwrap_or(host)
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-    };
-    if let Some(wrong) = hosts.iter().find(|host| !is_name(host)) {
-        let reason = format!(
-            "{wrong:?} is not the name of a host, as in zeek.example.org or *.example.org; addresses are known anyhow"
-        );
-        resolver.refuse("websocket_host", reason);
-    }
-    hosts
 }
 
 fn websocket_tls(resolver: &mut Resolver<'_>) -> WebSocketTls {

@@ -12,6 +12,7 @@ use mgmt_api::{
 };
 
 use super::{
+    access,
     action::Action,
     cluster::Cluster,
     cluster_name::ClusterName,
@@ -115,8 +116,11 @@ impl Clusters {
                 cluster,
                 request,
             } => self.operate(turn, id, &principal, &cluster, request),
-            Input::Clusters { id } => {
-                let clusters = self.iter().map(|(_, cluster)| cluster.summary()).collect();
+            Input::Clusters { id, principal } => {
+                let summaries = self.iter().map(|(_, cluster)| cluster.summary());
+                let clusters = summaries
+                    .filter(|summary| access::may_read(&principal, &summary.cluster))
+                    .collect();
                 answer(turn, id, written(&Told { clusters }));
             }
             Input::Persisted { write, outcome } => {
@@ -217,7 +221,9 @@ impl Clusters {
         cluster: &str,
         request: ClusterRequest,
     ) {
-        match self.addressed(cluster, &request) {
+        let addressed =
+            access::check(principal, cluster, &request).and_then(|()| self.addressed(cluster, &request));
+        match addressed {
             Ok(name) => {
                 self.act(turn, &name, |cluster, turn| {
                     cluster.operate(turn, id, principal, request);

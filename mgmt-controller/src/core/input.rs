@@ -36,7 +36,7 @@ pub enum Input {
         reqid: ZeekString,
         config: Configuration,
     },
-    /// What an operator asks of a cluster on the control socket. The answer is [`super::Action::Answer`].
+    /// What an operator asks of a cluster. The answer is [`super::Action::Answer`].
     Operator {
         id: u64,
         principal: Principal,
@@ -44,8 +44,8 @@ pub enum Input {
         cluster: String,
         request: ClusterRequest,
     },
-    /// Which clusters are there? The answer is [`super::Action::Answer`].
-    Clusters { id: u64 },
+    /// Which clusters are there, of those that an operator may see? The answer is [`super::Action::Answer`].
+    Clusters { id: u64, principal: Principal },
     /// How is the controller? The answer is [`super::Action::Vitals`].
     Vitals { id: u64 },
     /// A native peering is established. Comes before everything else of that peer, and after the end of an earlier

@@ -1,4 +1,4 @@
-//! What operators ask on the control socket. Agents of ours are asked by the extension; of others is known what Zeek's API tells.
+//! What operators ask. Agents of ours are asked by the extension; of others is known what Zeek's API tells.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ use super::{
 };
 
 impl Cluster {
-    /// Carries an operator's request out. Who may open the socket may ask for everything.
+    /// Carries an operator's request out, who may make it.
     pub(super) fn operate(
         &mut self,
         turn: &mut Turn<'_>,

@@ -1,4 +1,5 @@
 use futures_util::FutureExt;
+use mgmt_api::{Proof, Transport, access::Grant};
 use tokio::time::{advance, pause};
 
 use super::*;
@@ -26,7 +27,9 @@ fn heard(reader: &mut Reader) -> Vec<String> {
 fn reader(feed: &Feed, last: usize, cluster: Option<&str>, last_id: Option<&str>) -> Reader {
     let cluster = cluster.map(str::to_owned);
     let wanted = Wanted { cluster, last };
-    feed.clone().reader(wanted, last_id.map(str::as_bytes)).unwrap()
+    feed.clone()
+        .reader(wanted, testkit::operator(), last_id.map(str::as_bytes))
+        .unwrap()
 }
 
 #[tokio::test]
@@ -95,7 +98,38 @@ async fn a_silent_stream_says_that_it_is_there_and_what_happens_wakes_a_reader()
 async fn only_so_many_readers_follow_at_a_time() {
     let feed = Feed::new(7);
     let mut readers: Vec<Reader> = (0..READERS_MAX).map(|_| reader(&feed, 0, None, None)).collect();
-    assert!(feed.clone().reader(Wanted::default(), None).is_err());
+    assert!(
+        feed.clone()
+            .reader(Wanted::default(), testkit::operator(), None)
+            .is_err()
+    );
     readers.pop();
-    assert!(feed.reader(Wanted::default(), None).is_ok());
+    assert!(feed.reader(Wanted::default(), testkit::operator(), None).is_ok());
+}
+
+#[tokio::test]
+async fn a_reader_hears_of_no_cluster_that_it_may_not_read() {
+    let feed = Feed::new(7);
+    for cluster in ["a", "b", "a", "default"] {
+        push(&feed, cluster);
+    }
+    let principal = Principal {
+        transport: Transport::Http {
+            by: Proof::Token { name: "t".into() },
+            grant: Grant::of(Role::Read, Some(&["a".to_owned()])),
+        },
+        address: None,
+        certificate: None,
+    };
+    let reader = |cluster: Option<&str>| {
+        let cluster = cluster.map(str::to_owned);
+        let wanted = Wanted { cluster, last: 9 };
+        feed.clone().reader(wanted, principal.clone(), None).unwrap()
+    };
+    let mut all = reader(None);
+    assert_eq!(heard(&mut all), ["0", "2"]);
+    assert_eq!(heard(&mut reader(Some("b"))), [""; 0]);
+    push(&feed, "b");
+    push(&feed, "a");
+    assert_eq!(heard(&mut all), ["5"]);
 }

@@ -79,7 +79,7 @@ struct Runtime {
     certificates: Certificates,
     /// What those hear who follow events.
     feed: Feed,
-    /// What operators ask on the control socket.
+    /// What operators ask.
     operators: Operators<Request>,
     /// The writes under way, each with the request that it belongs to.
     writes: BTreeMap<WriteId, Option<ZeekString>>,
@@ -89,7 +89,7 @@ struct Runtime {
 
 async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunError> {
     let mut beginning = Beginning::new(&config.daemon, reread)?;
-    let ask_reload = beginning.ask_reload();
+    let shared = beginning.shared();
     process::raise_file_limit();
     let (store, restored) = Store::open(&config.store_dir)?;
     report_restored(&store, &restored);
@@ -135,10 +135,10 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         name: config.daemon.name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let (socket, durations) = (&config.daemon.control_socket, daemon.durations.clone());
-    let kind = Request::kind;
+    let (socket, http) = (&config.daemon.control_socket, &config.daemon.http);
     let feed = Feed::new(unix_time().as_secs());
-    let operators = Operators::serve(socket, about, ask_reload, routes(feed.clone()), kind, durations);
+    let operators =
+        Operators::serve(socket, http, about, shared, routes(feed.clone()), Request::kind).await?;
     let mut runtime = Runtime {
         feed,
         operators,
@@ -175,6 +175,8 @@ impl Runtime {
             broker_tls = broker_tls.name(),
             broker_asks_for_certificates = broker_tls.asks_for_certificates(),
             broker_id = %endpoint_id,
+            http = self.operators.address().map(display),
+            http_tls = self.config.daemon.http.tls.name(),
             %dir,
             "ready"
         );
@@ -200,6 +202,7 @@ impl Runtime {
             endpoint_id,
             &broker,
             Some(websocket.as_slice()),
+            self.operators.address(),
         )?)
     }
 }

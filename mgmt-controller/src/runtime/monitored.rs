@@ -20,7 +20,7 @@ impl Runtime {
             } => {
                 self.counters.increment(Counted::OperatorRequests);
                 match request {
-                    Request::Clusters => Input::Clusters { id },
+                    Request::Clusters => Input::Clusters { id, principal },
                     Request::Of(cluster, request) => Input::Operator {
                         id,
                         principal,

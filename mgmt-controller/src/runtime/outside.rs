@@ -52,6 +52,7 @@ impl Outside for Runtime {
             .renewal()
             .into_iter()
             .chain(server)
+            .chain(self.operators.renewal())
             .collect()
     }
 

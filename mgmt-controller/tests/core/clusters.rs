@@ -311,7 +311,10 @@ impl World {
         self.asked += 1;
         let id = self.asked;
         self.owed.insert(id);
-        self.step(Input::Clusters { id });
+        self.step(Input::Clusters {
+            id,
+            principal: operator(),
+        });
         let all: Clusters = self.told(id);
         let mut shown = Vec::new();
         for summary in all.clusters {

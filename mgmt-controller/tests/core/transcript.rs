@@ -142,6 +142,7 @@ impl Run {
             ("operator", fields) => operates(fields),
             ("clusters", id) => Input::Clusters {
                 id: id.parse().unwrap(),
+                principal: operator(),
             },
             ("vitals", "") => Input::Vitals { id: 1 },
             ("started", "") => started(),

@@ -16,10 +16,11 @@ use super::{
     daemon::{DaemonConfig, log_path},
     effective::{Effective, Origin},
     error::ConfigError,
+    http::HttpConfig,
     listener::Listener,
     resolver::Resolved,
 };
-use crate::{files, lock::Lock};
+use crate::{files, lock::Lock, tokens};
 
 /// Longest name of a file or directory that Linux has, in bytes (`NAME_MAX`).
 const FILE_NAME_MAX: usize = 255;
@@ -88,6 +89,30 @@ impl<'a> Checks<'a> {
             },
             &config.broker_tls,
         );
+        self.http(&config.http);
+    }
+
+    /// What HTTP over TCP needs, but for its port.
+    fn http(&mut self, config: &HttpConfig) {
+        if !matches!(config.tls, TlsConfig::Off) {
+            let key = |part| match part {
+                Some(TlsPart::Key | TlsPart::Passphrase) => "http_key",
+                Some(TlsPart::CaFile | TlsPart::CaFolder) => "http_client_ca",
+                None | Some(TlsPart::Certificate) => "http_certificate",
+            };
+            self.tls("HTTP", key, &config.tls);
+        }
+        if let Err(reason) = tokens::read(&config.tokens) {
+            self.note(&["tokens"], Err(reason));
+        }
+        self.warnings.extend(files::too_open(&config.tokens));
+    }
+
+    /// The port of HTTP over TCP, which a running daemon that holds this lock may have already.
+    pub fn http_listener(&mut self, config: &HttpConfig, lock: &Path) {
+        if let Some(address) = config.listen {
+            self.listener(&["http_listen"], &Listener::At(address.into()), lock);
+        }
     }
 
     /// A directory that is made when it is needed.

@@ -1,6 +1,9 @@
 //! The settings of every daemon of the framework. Zeek's are from `management/{config,persistence}.zeek` of Zeek 9.0.
 
-use super::setting::{Setting, Takes::One};
+use super::setting::{
+    Setting,
+    Takes::{Many, One},
+};
 
 pub static COMMON: &[Setting] = &[
     Setting::new(
@@ -122,6 +125,45 @@ pub static COMMON: &[Setting] = &[
         "control_socket",
         "`<state>/nodes/<name>/control.sock`",
         "The Unix socket by which `mgmtctl` asks the daemon; the daemon's user and root may use it. Elsewhere than in the daemon's directory it may have 107 bytes",
+    )
+    .option(One("FILE")),
+    Setting::new(
+        "http_listen",
+        "off",
+        "Where to serve `mgmtctl`, Prometheus and other programs by HTTP: an IP address and a port in one, as in `0.0.0.0:2148`, or `off`. Other addresses than loopback ones need TLS",
+    )
+    .option(One("ADDRESS:PORT")),
+    Setting::new(
+        "http_certificate",
+        "",
+        "The certificate for HTTP, with those between it and its CA",
+    )
+    .option(One("FILE")),
+    Setting::new("http_key", "", "The private key of `http_certificate`").option(One("FILE")),
+    Setting::new(
+        "http_client_ca",
+        "",
+        "The CA of certificates by which clients may say over HTTP who they are; what they may is in `http_roles`",
+    )
+    .option(One("FILE")),
+    Setting::new(
+        "http_roles",
+        "",
+        "What a client may by a common name or an alternative name in its certificate, in which `*` stands for any text: `PATTERN ROLE`, or \
+         `PATTERN ROLE CLUSTER`, as in `*.noc.example.org read`; several times. Roles are `read`, `deploy` and `admin`",
+    )
+    .option(Many("ROLE")),
+    Setting::new(
+        "http_host",
+        "",
+        "Further names by which the daemon may be asked over HTTP, as in `hub.example` or `*.example`, besides addresses, `localhost`, this host's \
+         name and the names in the certificate; comma-separated, or several times",
+    )
+    .option(Many("NAME")),
+    Setting::new(
+        "tokens",
+        "`<state>/nodes/<name>/tokens.json`",
+        "The file of the tokens by which programs say over HTTP who they are; `mgmtctl token` changes it",
     )
     .option(One("FILE")),
     Setting::new(

@@ -12,6 +12,7 @@ use tracing_subscriber::filter::Targets;
 
 use super::{
     effective::Origin,
+    http::HttpConfig,
     installation::Installation,
     resolver::{Resolved, Resolver, join_plain},
     value::TimeOfDay,
@@ -50,6 +51,8 @@ pub struct DaemonConfig {
     pub ready_file: Option<PathBuf>,
     /// Where operators ask, absolute.
     pub control_socket: PathBuf,
+    /// How they ask over TCP, and who may what.
+    pub http: HttpConfig,
     /// Where to record what happens.
     pub journal: Option<PathBuf>,
     /// What an operator should know.
@@ -101,6 +104,7 @@ impl Resolver<'_> {
             control_socket: self
                 .file("control_socket")
                 .unwrap_or_else(|| working_dir.join("control.sock")),
+            http: self.http(&working_dir),
             working_dir,
             broker_tls: self.broker_tls(),
             connect_retry: Some(retry).filter(|retry| !retry.is_zero()),
@@ -232,7 +236,7 @@ impl Resolver<'_> {
     }
 
     /// A file, if one is given.
-    fn file(&mut self, key: &str) -> Option<PathBuf> {
+    pub(super) fn file(&mut self, key: &str) -> Option<PathBuf> {
         let path: PathBuf = self.given(key)?;
         let path = self.absolute(path);
         self.show(key, &path);

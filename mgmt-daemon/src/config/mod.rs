@@ -15,6 +15,7 @@ mod environment;
 mod error;
 mod file;
 mod gather;
+mod http;
 mod installation;
 mod listener;
 mod options;
@@ -30,6 +31,7 @@ pub use self::{
     effective::{Effective, Origin, dump_json, dump_text},
     environment::Environment,
     error::{ConfigError, ConfigErrors},
+    http::{CertificateRole, HttpConfig},
     installation::Installation,
     listener::Listener,
     resolver::{Resolved, Resolver, join_plain},

@@ -2,7 +2,7 @@
 
 use axum::{
     body::to_bytes,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use broker_codec::data::ZeekString;
@@ -23,6 +23,8 @@ pub struct Problem {
     detail: String,
     /// Each thing that is wrong, of several.
     errors: Vec<String>,
+    /// What a field of the answer's head says besides.
+    field: Option<(HeaderName, &'static str)>,
 }
 
 /// `application/problem+json`: its type is `about:blank`, so its title is the status's.
@@ -41,6 +43,15 @@ impl Problem {
             status,
             detail: detail.into(),
             errors: Vec::new(),
+            field: None,
+        }
+    }
+
+    /// With this field in its head.
+    pub(super) fn with(self, name: HeaderName, value: &'static str) -> Self {
+        Self {
+            field: Some((name, value)),
+            ..self
         }
     }
 
@@ -78,6 +89,7 @@ impl From<NotDone> for Problem {
     fn from(NotDone { kind, reason, errors }: NotDone) -> Self {
         let status = match kind {
             NotDoneKind::Malformed => StatusCode::BAD_REQUEST,
+            NotDoneKind::Forbidden => StatusCode::FORBIDDEN,
             NotDoneKind::Unknown => StatusCode::NOT_FOUND,
             NotDoneKind::Conflict => StatusCode::CONFLICT,
             NotDoneKind::NotAsExpected => StatusCode::PRECONDITION_FAILED,
@@ -103,6 +115,11 @@ impl IntoResponse for Problem {
         let mut response = (self.status, axum::Json(document)).into_response();
         let kind = HeaderValue::from_static(PROBLEM);
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        if let Some((name, value)) = self.field {
+            response
+                .headers_mut()
+                .insert(name, HeaderValue::from_static(value));
+        }
         response
     }
 }

@@ -1,17 +1,15 @@
 //! How a request gets to the daemon's loop, and the answer back.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
 use axum::{
-    Extension, Json, Router,
+    Extension, Router,
     extract::FromRequestParts,
     http::{StatusCode, request::Parts},
-    routing::{get, post},
 };
-use mgmt_api::{
-    Principal,
-    operator::{About, Reloaded},
-};
+use broker_endpoint::tls::RenewTls;
+use counters::Counters;
+use mgmt_api::{Principal, operator::About};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -19,10 +17,14 @@ use tokio::{
 
 use super::{
     answer::{Answer, Outcome, Problem},
+    own,
     socket::ControlSocket,
+    tcp::TcpServer,
     watch::{self, Watch},
 };
-use crate::{metrics::Durations, reload::AskReload};
+use crate::{
+    Counted, config::HttpConfig, error::HostError, grants::Grants, metrics::Durations, reload::AskReload,
+};
 
 /// How many requests may wait for the loop.
 pub(super) const REQUESTS_MAX: usize = 64;
@@ -42,6 +44,15 @@ pub enum Request<Q> {
     /// Does the loop answer?
     Live(oneshot::Sender<()>),
     Watch(Watch),
+}
+
+/// What operators' requests need of the daemon.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    pub(crate) reload: AskReload,
+    pub(crate) grants: Grants,
+    pub(crate) durations: Durations,
+    pub(crate) counters: Counters<Counted>,
 }
 
 /// Whose request it is, for a route.
@@ -74,6 +85,7 @@ pub struct Operators<Q> {
     durations: Durations,
     watching: BTreeMap<u64, Watch>,
     last: u64,
+    tcp: Option<TcpServer>,
     /// None if it cannot be had.
     _socket: Option<ControlSocket>,
 }
@@ -98,17 +110,6 @@ impl<Q: Send + 'static> FromRequestParts<Door<Q>> for Operator<Q> {
     }
 }
 
-/// Has the daemon reload.
-async fn asks_reload(reload: &AskReload) -> Result<Json<Reloaded>, Problem> {
-    let (answer, answered) = oneshot::channel();
-    reload.send(answer).await.map_err(|_| Problem::ending())?;
-    let outcome = answered.await.map_err(|_| Problem::ending())?;
-    outcome.map(Json).map_err(|reason| {
-        let reason = format!("nothing was reloaded, what was in use stays: {reason}");
-        Problem::new(StatusCode::CONFLICT, reason)
-    })
-}
-
 impl<Q> Operator<Q> {
     /// Has the core answer: it does, in its time.
     ///
@@ -129,32 +130,45 @@ impl<Q> Operator<Q> {
 }
 
 impl<Q: Send + 'static> Operators<Q> {
-    /// Serves operators at this path: by these routes, `GET /v1`, which says what the daemon is, `POST /v1/reload`, and those of [`watch`].
+    /// Serves operators on the control socket, and over TCP if that is configured: by these routes, and by those of every daemon ([`own`],
+    /// [`watch`]).
     ///
     /// How long requests take is counted by their kind, one of a few words.
-    pub fn serve(
-        path: &Path,
+    ///
+    /// # Errors
+    ///
+    /// If TCP is configured, and cannot be had. Without its control socket the daemon goes on, and says so.
+    pub async fn serve(
+        socket: &Path,
+        http: &HttpConfig,
         about: About,
-        reload: AskReload,
+        shared: Shared,
         routes: Router<Door<Q>>,
         kind: fn(&Q) -> &'static str,
-        durations: Durations,
-    ) -> Self {
+    ) -> Result<Self, HostError> {
         let (door, requests) = mpsc::channel(REQUESTS_MAX);
-        let routes = routes.merge(watch::routes());
-        let routes = routes
-            .route("/v1", get(async || Json(about)))
-            .route("/v1/reload", post(async move || asks_reload(&reload).await))
-            .with_state(door);
-        Self {
+        let routes = routes.merge(watch::routes()).merge(own::routes(about, &shared));
+        let routes = routes.with_state(door);
+        Ok(Self {
             requests,
             waiting: BTreeMap::new(),
             kind,
-            durations,
             watching: BTreeMap::new(),
             last: 0,
-            _socket: ControlSocket::open(path, routes),
-        }
+            tcp: TcpServer::open(http, &shared, routes.clone()).await?,
+            durations: shared.durations,
+            _socket: ControlSocket::open(socket, routes),
+        })
+    }
+
+    /// Where it is served over TCP, if it is.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.tcp.as_ref().map(|server| server.address)
+    }
+
+    /// What loads the certificate of TCP again, if there is one.
+    pub fn renewal(&self) -> Option<RenewTls> {
+        self.tcp.as_ref()?.renewal.clone()
     }
 
     /// Waits for the next request. May be cancelled without losing one.

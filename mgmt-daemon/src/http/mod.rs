@@ -1,27 +1,33 @@
-//! HTTP for operators, on the daemon's control socket.
+//! HTTP for operators: on the daemon's control socket, and over TCP if that is configured.
 //!
 //! ```text
-//!   connection --> axum's routes --> Operator::asks --> Operators::next --> the daemon's loop --> core
+//!   connection --> who asks --> axum's routes --> Operator::asks --> Operators::next --> the daemon's loop --> core
 //!              <-- JSON, Problem <--           <-- Operators::answer <--
 //! ```
 //!
-//! What is asked goes to the core like what comes any other way; routes translate, and decide nothing. Who may open the socket may ask for
-//! everything: its mode says who, the daemon's own user and root.
+//! What is asked goes to the core like what comes any other way; routes translate, and decide nothing. Who may open the control socket may ask for
+//! everything: its mode says who, the daemon's own user and root. Over TCP each request shows a token or a certificate ([`admit`]); what it may with the
+//! role that it has is for the core to decide, and for [`own`] and [`watch`] where the core is not asked.
 //!
-//! Limits: [`CONNECTIONS_MAX`](socket::CONNECTIONS_MAX) connections at a time, the others wait; a request's head and body, and the time that
-//! a connection may last ([`socket`]); [`REQUESTS_MAX`](door::REQUESTS_MAX) requests on their way to the
+//! Limits: [`CONNECTIONS_MAX`](socket::CONNECTIONS_MAX) connections to the socket at a time, the others wait; over TCP those of [`tcp`]; a request's
+//! head and body, and the time that a connection may last ([`connection`]); [`REQUESTS_MAX`](door::REQUESTS_MAX) requests on their way to the
 //! core, further ones wait.
 
+mod admit;
 mod answer;
+mod connection;
 mod door;
+mod guard;
+mod own;
 mod socket;
+mod tcp;
 mod watch;
 
 pub use axum;
 
 pub use self::{
     answer::{Answer, Outcome, Problem, read},
-    door::{Asked, Door, Operator, Operators},
-    socket::Lasting,
+    connection::Lasting,
+    door::{Asked, Door, Operator, Operators, Shared},
     watch::Watch,
 };

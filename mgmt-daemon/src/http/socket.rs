@@ -4,71 +4,34 @@ use std::{
     fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
-use axum::{Extension, Router, extract::DefaultBodyLimit, http::StatusCode, middleware};
-use hyper::server::conn::http1;
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use axum::{Extension, Router};
 use mgmt_api::{Principal, Transport};
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::{JoinHandle, JoinSet},
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{MissedTickBehavior, interval, sleep},
 };
 
-use super::answer::Problem;
+use super::connection::{self, Lasting, complete};
 use crate::files;
 
 /// How many connections are served at a time.
 pub(super) const CONNECTIONS_MAX: usize = 64;
-/// The longest head of a request, in bytes.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// The longest body of a request, in bytes.
-const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// How long a connection may last. The core answers within `request_timeout` and some seconds, 10 s by default.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often it is looked whether the socket still has its path: it may have been removed, with its directory or alone.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// How long to wait when no connection can be accepted, as where there are too many open files.
 const ACCEPT_RETRY: Duration = Duration::from_secs(1);
-
-/// An answer that goes on, as a stream of events does, says so again and again: a connection without may last [`CONNECTION_TIMEOUT`].
-#[derive(Clone, Debug, Default)]
-pub struct Lasting(Arc<AtomicBool>);
-
-impl Lasting {
-    /// The answer goes on: its reader has taken what was sent before.
-    pub fn goes_on(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    fn has_gone_on(&self) -> bool {
-        self.0.swap(false, Ordering::Relaxed)
-    }
-}
 
 /// Serves operators until it is dropped.
 #[derive(Debug)]
 pub(super) struct ControlSocket {
     path: PathBuf,
     task: JoinHandle<()>,
-}
-
-/// Routes, with what every answer has in common.
-fn complete(routes: Router) -> Router {
-    routes
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such path"))
-        .method_not_allowed_fallback(async || {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path has no such method")
-        })
-        .layer(middleware::map_response(Problem::of))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }
 
 impl ControlSocket {
@@ -207,20 +170,5 @@ async fn serve(stream: UnixStream, routes: Router, _place: OwnedSemaphorePermit)
     let routes = routes
         .layer(Extension(principal))
         .layer(Extension(lasting.clone()));
-    let service = TowerToHyperService::new(routes);
-    let served = http1::Builder::new()
-        .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(served);
-    // Whatever it waits for: a request, or that its answer is read.
-    let served = loop {
-        match timeout(CONNECTION_TIMEOUT, &mut served).await {
-            Ok(served) => break served,
-            Err(_) if lasting.has_gone_on() => {}
-            Err(_) => return,
-        }
-    };
-    if let Err(error) = served {
-        tracing::debug!(%error, "a connection on the control socket has ended");
-    }
+    connection::serve(stream, routes, &lasting, None).await;
 }

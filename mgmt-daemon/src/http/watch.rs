@@ -1,22 +1,23 @@
 //! What monitors a daemon, as HTTP: whether it lives, and whether it can do its work.
 //!
-//! | request | answer |
-//! |---|---|
-//! | `GET /livez` | 200 if the daemon's loop answers |
-//! | `GET /readyz` | 200, or 503 with what fails |
-//! | `GET /metrics` | `OpenMetrics` or, for readers that do not ask for that, Prometheus' own format |
+//! | request | answer | takes |
+//! |---|---|---|
+//! | `GET /livez` | 200 if the daemon's loop answers | nothing, not even a token |
+//! | `GET /readyz` | 200, or 503 with what fails | read in all clusters |
+//! | `GET /metrics` | `OpenMetrics` or, for readers that do not ask for that, Prometheus' own format | read in all clusters |
 //!
 //! All of it goes through the loop; if that does not answer within [`ANSWER_MAX`], the answer is 503.
 
 use std::time::Duration;
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::State,
     http::{HeaderMap, StatusCode, header},
     response::IntoResponse,
     routing::get,
 };
+use mgmt_api::{Principal, access::Role};
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
@@ -72,7 +73,11 @@ async fn live<Q>(State(door): State<Door<Q>>) -> Result<&'static str, Problem> {
     Ok("ok\n")
 }
 
-async fn ready<Q>(State(door): State<Door<Q>>) -> Result<&'static str, Problem> {
+async fn ready<Q>(
+    State(door): State<Door<Q>>,
+    Extension(principal): Extension<Principal>,
+) -> Result<&'static str, Problem> {
+    principal.check(Role::Read, None)?;
     let failing = ask(&door, |answer| Request::Watch(Watch::Ready(answer))).await?;
     if failing.is_empty() {
         return Ok("ok\n");
@@ -80,7 +85,12 @@ async fn ready<Q>(State(door): State<Door<Q>>) -> Result<&'static str, Problem> 
     Err(Problem::listing("not ready", &failing))
 }
 
-async fn metrics<Q>(State(door): State<Door<Q>>, headers: HeaderMap) -> Result<impl IntoResponse, Problem> {
+async fn metrics<Q>(
+    State(door): State<Door<Q>>,
+    Extension(principal): Extension<Principal>,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, Problem> {
+    principal.check(Role::Read, None)?;
     let metrics = ask(&door, |answer| Request::Watch(Watch::Metrics(answer))).await?;
     let accept = headers
         .get(header::ACCEPT)
@@ -117,6 +127,8 @@ async fn ask<Q, T>(
 
 #[cfg(test)]
 mod tests {
+    use broker_endpoint::tls::TlsConfig;
+    use counters::Counters;
     use mgmt_api::operator::{About, Program};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
@@ -125,7 +137,12 @@ mod tests {
     };
 
     use super::{super::door::Asked, *};
-    use crate::{http::Operators, metrics::Durations};
+    use crate::{
+        config::HttpConfig,
+        grants::Grants,
+        http::{Operators, Shared},
+        metrics::Durations,
+    };
 
     /// What is answered to this request, by a daemon whose loop does this or hangs.
     async fn answered(path: &str, failing: Option<&[&str]>) -> String {
@@ -136,14 +153,22 @@ mod tests {
             name: "a".into(),
             version: "0".into(),
         };
-        let mut operators = Operators::<()>::serve(
-            &socket,
-            about,
-            tokio::sync::mpsc::channel(1).0,
-            Router::new(),
-            |()| "none",
-            Durations::default(),
-        );
+        let http = HttpConfig {
+            listen: None,
+            tls: TlsConfig::Off,
+            hosts: Vec::new(),
+            roles: Vec::new(),
+            tokens: home.path().join("tokens"),
+        };
+        let shared = Shared {
+            reload: tokio::sync::mpsc::channel(1).0,
+            grants: Grants::start(&http),
+            durations: Durations::default(),
+            counters: Counters::default(),
+        };
+        let operators =
+            Operators::<()>::serve(&socket, &http, about, shared, Router::new(), |()| "none").await;
+        let mut operators = operators.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         let asked = async {
             let mut stream = UnixStream::connect(&socket).await.unwrap();

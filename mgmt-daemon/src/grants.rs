@@ -1,0 +1,343 @@
+//! Who may what over HTTP: tokens, and roles of certificates, as they are now.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use broker_endpoint::tls::PeerCertificate;
+use jiff::Timestamp;
+use mgmt_api::{
+    access::Grant,
+    operator::{MadeToken, NewToken, NotDone, NotDoneKind, Token, Tokens},
+};
+use tokio::{
+    sync::{Mutex as Turns, watch},
+    task::spawn_blocking,
+};
+
+use crate::{
+    config::{CertificateRole, HttpConfig},
+    files,
+    tokens::{self, Entry, Hash, hash},
+};
+
+/// Who may what. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Grants(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    known: Mutex<Known>,
+    /// How often it has changed.
+    changes: watch::Sender<u64>,
+    /// Changes of the file, one after the other.
+    turns: Turns<()>,
+}
+
+/// What is in use.
+#[derive(Debug)]
+pub(crate) struct Known {
+    tokens: Vec<Entry>,
+    roles: Vec<CertificateRole>,
+    /// How often tokens were made and revoked before.
+    version: u64,
+}
+
+/// What one has shown who asks.
+#[derive(Clone, Debug)]
+pub(crate) enum Shown {
+    Token(Hash),
+    Certificate(PeerCertificate),
+}
+
+impl Shown {
+    pub(crate) fn token(secret: &str) -> Self {
+        Self::Token(hash(secret))
+    }
+}
+
+/// What comes of what one has shown.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Recognized {
+    /// The token of this name.
+    Token(String, Grant),
+    /// The token of this name, which has expired.
+    Expired(String),
+    /// No token of ours.
+    Unknown,
+    /// A certificate, which may have no role.
+    Certificate(Grant),
+}
+
+impl Grants {
+    /// As configured. With a file that cannot be used there are no tokens.
+    pub(crate) fn start(config: &HttpConfig) -> Self {
+        files::warn_of_open([&*config.tokens]);
+        let tokens = tokens::read(&config.tokens).unwrap_or_else(|reason| {
+            tracing::error!(
+                "{reason}; no token is in use until it is mended and this daemon reloads (SIGHUP, or mgmtctl reload)"
+            );
+            Vec::new()
+        });
+        let known = Known {
+            tokens,
+            roles: config.roles.clone(),
+            version: 0,
+        };
+        Self(Arc::new(Shared {
+            path: config.tokens.clone(),
+            known: Mutex::new(known),
+            changes: watch::Sender::default(),
+            turns: Turns::default(),
+        }))
+    }
+
+    /// What is in the file, and these roles.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be used.
+    pub(crate) fn read(&self, roles: Vec<CertificateRole>) -> Result<Known, String> {
+        let version = self.known().version;
+        Ok(Known {
+            tokens: tokens::read(&self.0.path)?,
+            roles,
+            version,
+        })
+    }
+
+    /// Uses this from now on. Tokens that were made or revoked since it was read stay so.
+    pub(crate) fn take(&self, read: Known) {
+        let mut known = self.known();
+        if known.version == read.version {
+            known.tokens = read.tokens;
+        }
+        known.roles = read.roles;
+        drop(known);
+        self.0.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// Who has shown this.
+    pub(crate) fn recognize(&self, shown: &Shown) -> Recognized {
+        let known = self.known();
+        match shown {
+            Shown::Token(hash) => {
+                // Each is looked at, whichever it is.
+                let found = known.tokens.iter().fold(
+                    None,
+                    |found, token| {
+                        if token.is(hash) { Some(token) } else { found }
+                    },
+                );
+                match found {
+                    None => Recognized::Unknown,
+                    Some(token) if token.has_expired(Timestamp::now()) => {
+                        Recognized::Expired(token.name().to_owned())
+                    }
+                    Some(token) => Recognized::Token(token.name().to_owned(), token.grant()),
+                }
+            }
+            Shown::Certificate(certificate) => {
+                let names = || certificate.names.iter().filter_map(|name| name.as_str());
+                let fitting = known
+                    .roles
+                    .iter()
+                    .filter(|role| names().any(|name| role.fits(name)));
+                Recognized::Certificate(Grant(fitting.map(|role| role.granted.clone()).collect()))
+            }
+        }
+    }
+
+    /// Tells of changes.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    /// The tokens, in the order in which they were made.
+    pub(crate) fn list(&self) -> Tokens {
+        Tokens {
+            tokens: self.known().tokens.iter().map(Entry::token).collect(),
+        }
+    }
+
+    /// Makes a token, which counts from now on.
+    pub(crate) async fn create(&self, new: NewToken) -> Result<MadeToken, NotDone> {
+        let (entry, made) = Entry::make(new, Timestamp::now())?;
+        self.change(move |tokens| tokens::add(tokens, entry)).await?;
+        Ok(made)
+    }
+
+    /// Deletes a token, which counts no more.
+    pub(crate) async fn revoke(&self, name: String) -> Result<Token, NotDone> {
+        self.change(move |tokens| {
+            let place = tokens.iter().position(|token| token.name() == name);
+            let place = place.ok_or_else(|| {
+                NotDone::new(
+                    NotDoneKind::Unknown,
+                    format!("there is no token {}", name.escape_debug()),
+                )
+            })?;
+            Ok(tokens.remove(place).token())
+        })
+        .await
+    }
+
+    /// Changes the file, and then what is in use. What was put into the file by hand stays in it, and counts as well.
+    async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Vec<Entry>) -> Result<T, NotDone> + Send + 'static,
+    ) -> Result<T, NotDone> {
+        let _turn = self.0.turns.lock().await;
+        let path = self.0.path.clone();
+        let changed = spawn_blocking(move || changed(&path, change)).await;
+        let (tokens, answer) =
+            changed.map_err(|error| NotDone::new(NotDoneKind::Unavailable, error.to_string()))??;
+        let mut known = self.known();
+        known.tokens = tokens;
+        known.version += 1;
+        drop(known);
+        self.0.changes.send_modify(|changes| *changes += 1);
+        Ok(answer)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is in the file now.
+fn changed<T>(
+    path: &Path,
+    change: impl FnOnce(&mut Vec<Entry>) -> Result<T, NotDone>,
+) -> Result<(Vec<Entry>, T), NotDone> {
+    let broken = |reason| NotDone::new(NotDoneKind::Conflict, format!("{reason}; mend it first"));
+    let mut tokens = tokens::read(path).map_err(broken)?;
+    let answer = change(&mut tokens)?;
+    tokens::write(path, &tokens).map_err(|error| {
+        let reason = format!("cannot write the tokens to {}: {error}", path.display());
+        NotDone::new(NotDoneKind::Unavailable, reason)
+    })?;
+    Ok((tokens, answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use broker_endpoint::tls::TlsConfig;
+    use mgmt_api::access::Role;
+
+    use super::*;
+
+    fn config(path: &Path, roles: &[&str]) -> HttpConfig {
+        HttpConfig {
+            listen: None,
+            tls: TlsConfig::Off,
+            hosts: Vec::new(),
+            roles: roles.iter().map(|role| role.parse().unwrap()).collect(),
+            tokens: path.to_owned(),
+        }
+    }
+
+    fn new(name: &str, seconds: Option<u64>) -> NewToken {
+        NewToken {
+            name: name.to_owned(),
+            role: Role::Read,
+            clusters: None,
+            seconds,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_counts_from_when_it_is_made_until_it_is_revoked() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("tokens.json");
+        let grants = Grants::start(&config(&path, &[]));
+        let mut changes = grants.changes();
+        let made = grants.create(new("prometheus", None)).await.unwrap();
+        assert!(changes.has_changed().unwrap());
+        changes.mark_unchanged();
+        let shown = Shown::token(&made.secret);
+        let expected = Recognized::Token("prometheus".to_owned(), Grant::of(Role::Read, None));
+        assert_eq!(grants.recognize(&shown), expected);
+        assert_eq!(grants.recognize(&Shown::token("prometheus")), Recognized::Unknown);
+        // As after a restart.
+        assert_eq!(Grants::start(&config(&path, &[])).recognize(&shown), expected);
+
+        assert_eq!(
+            grants.revoke("other".to_owned()).await.unwrap_err().kind,
+            NotDoneKind::Unknown
+        );
+        assert_eq!(grants.revoke("prometheus".to_owned()).await.unwrap(), made.token);
+        assert!(changes.has_changed().unwrap());
+        assert_eq!(grants.recognize(&shown), Recognized::Unknown);
+        assert_eq!(grants.list(), Tokens::default());
+    }
+
+    #[tokio::test]
+    async fn what_is_revoked_while_the_file_is_read_again_stays_revoked() {
+        let home = tempfile::tempdir().unwrap();
+        let grants = Grants::start(&config(&home.path().join("tokens.json"), &[]));
+        let made = grants.create(new("a", None)).await.unwrap();
+        let read = grants.read(vec!["bob admin".parse().unwrap()]).unwrap();
+        grants.revoke("a".to_owned()).await.unwrap();
+        grants.take(read);
+        assert_eq!(grants.recognize(&Shown::token(&made.secret)), Recognized::Unknown);
+        let read = grants.read(Vec::new()).unwrap();
+        grants.take(read);
+        assert_eq!(grants.list(), Tokens::default());
+    }
+
+    #[tokio::test]
+    async fn what_stands_in_the_file_is_kept_and_a_broken_one_is_not_overwritten() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("tokens.json");
+        let grants = Grants::start(&config(&path, &[]));
+        let by_hand = Grants::start(&config(&path, &[]))
+            .create(new("by-hand", None))
+            .await
+            .unwrap();
+        grants.create(new("own", None)).await.unwrap();
+        assert_eq!(grants.list().tokens.len(), 2);
+        let shown = Shown::token(&by_hand.secret);
+        assert!(matches!(grants.recognize(&shown), Recognized::Token(..)));
+
+        fs::write(&path, "{").unwrap();
+        let refusal = grants.create(new("third", None)).await.unwrap_err();
+        assert!(
+            refusal.reason.to_string().ends_with("; mend it first"),
+            "{refusal:?}"
+        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{");
+        // What was in use stays; after a start nothing is.
+        assert!(matches!(grants.recognize(&shown), Recognized::Token(..)));
+        assert!(grants.read(Vec::new()).is_err());
+        assert_eq!(Grants::start(&config(&path, &[])).list(), Tokens::default());
+    }
+
+    #[test]
+    fn a_certificate_has_all_roles_that_fit_one_of_its_names() {
+        let roles = ["*.noc.example read", "alice deploy lab", "bob admin"];
+        let home = tempfile::tempdir().unwrap();
+        let grants = Grants::start(&config(&home.path().join("none"), &roles));
+        let granted = |names: &[&str]| {
+            let certificate = PeerCertificate {
+                subject: "CN=any".into(),
+                names: names.iter().map(|&name| name.into()).collect(),
+            };
+            match grants.recognize(&Shown::Certificate(certificate)) {
+                Recognized::Certificate(grant) => grant.to_string(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(
+            granted(&["alice", "a.noc.example"]),
+            "read in all clusters, deploy in cluster lab"
+        );
+        assert_eq!(granted(&["bob"]), "admin in all clusters");
+        assert_eq!(granted(&["mallory", "noc.example"]), "no role");
+        assert_eq!(granted(&[]), "no role");
+    }
+}

@@ -1,0 +1,240 @@
+//! Who asks over TCP: each request says so, before its body is read. Where it goes to has been checked before.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::{
+    Extension,
+    extract::{Request, State},
+    http::{
+        HeaderMap, HeaderName, StatusCode,
+        header::{AUTHORIZATION, HOST, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE},
+    },
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use broker_codec::data::Excerpt;
+use broker_endpoint::{
+    Hosts, is_page_of,
+    tls::{PeerCertificate, TlsContext},
+};
+use counters::Counters;
+use mgmt_api::{Principal, Proof, Transport, access::Grant};
+
+use super::{answer::Problem, guard::Guard};
+use crate::{
+    Counted,
+    grants::{Grants, Recognized, Shown},
+};
+
+/// What whoever monitors a daemon may ask without saying who that is: it tells nothing.
+const FOR_ALL: &str = "/livez";
+
+/// What decides whether a request that comes over TCP is let in.
+#[derive(Debug)]
+pub(super) struct Entrance {
+    pub(super) grants: Grants,
+    pub(super) guard: Guard,
+    /// The names by which the daemon may be asked, besides those in its certificate.
+    pub(super) hosts: Vec<String>,
+    pub(super) tls: Option<TlsContext>,
+    pub(super) counters: Counters<Counted>,
+}
+
+/// A connection, and who has asked on it.
+#[derive(Debug)]
+pub(super) struct Caller {
+    pub(super) address: SocketAddr,
+    pub(super) certificate: Option<PeerCertificate>,
+    /// What the latest request has shown, and whom it was taken for.
+    latest: Mutex<Option<(Shown, Principal)>>,
+}
+
+impl Caller {
+    pub(super) fn new(address: SocketAddr, certificate: Option<PeerCertificate>) -> Self {
+        Self {
+            address,
+            certificate,
+            latest: Mutex::default(),
+        }
+    }
+}
+
+/// Lets a request in, with whom it is of, or answers it.
+pub(super) async fn admit(
+    State(entrance): State<Arc<Entrance>>,
+    Extension(caller): Extension<Arc<Caller>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    if let Err(problem) = entrance.is_for_us(request.headers(), caller.address.ip()) {
+        return problem.into_response();
+    }
+    if request.uri().path() == FOR_ALL {
+        return next.run(request).await;
+    }
+    match entrance.principal(&caller, request.headers()) {
+        Ok(principal) => {
+            request.extensions_mut().insert(principal);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+impl Entrance {
+    /// A browser lets a page have its own name stand for our address (DNS rebinding), and sends what a page of anyone wants sent: so a request names a
+    /// host that is ours, and is of no other page than of that host.
+    fn is_for_us(&self, headers: &HeaderMap, address: IpAddr) -> Result<(), Problem> {
+        let of_certificate = self.tls.iter().flat_map(TlsContext::own_names);
+        let hosts = Hosts::new(self.hosts.iter().cloned().chain(of_certificate));
+        let host = single(headers, &HOST).unwrap_or_default();
+        if !hosts.has(host) {
+            self.refused(Counted::HttpForeign, address, "a request for another host");
+            let detail = format!(
+                "this daemon is not known as {}: ask it by its address, a name in its certificate, or one that the setting http_host names",
+                Excerpt::new(host.as_bytes())
+            );
+            return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail));
+        }
+        if headers.contains_key(ORIGIN)
+            && !single(headers, &ORIGIN).is_some_and(|origin| is_page_of(origin, host))
+        {
+            self.refused(
+                Counted::HttpForeign,
+                address,
+                "a request of a web page of another host",
+            );
+            let detail = "a web page of another host asks (Origin), which may ask nothing here";
+            return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+        }
+        Ok(())
+    }
+
+    /// Whose request it is.
+    fn principal(&self, caller: &Caller, headers: &HeaderMap) -> Result<Principal, Problem> {
+        let address = caller.address.ip();
+        let shown = if headers.contains_key(AUTHORIZATION) {
+            let Some(secret) = single(headers, &AUTHORIZATION).and_then(bearer) else {
+                let detail = "the field Authorization is not a token's: Authorization: Bearer TOKEN, once";
+                return Err(self.unauthenticated(address, detail, "Bearer"));
+            };
+            if !self.guard.looks_at(address) {
+                self.refused(
+                    Counted::HttpSlowedDown,
+                    address,
+                    "a token, after too many wrong ones",
+                );
+                let detail = format!(
+                    "too many tokens of {address} were wrong: none of it is looked at for a second; a certificate would be, and the control socket takes neither"
+                );
+                let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail);
+                return Err(problem.with(RETRY_AFTER, "1"));
+            }
+            Shown::token(secret)
+        } else if let Some(certificate) = &caller.certificate {
+            Shown::Certificate(certificate.clone())
+        } else {
+            let detail = "say who you are: by a token (Authorization: Bearer TOKEN), which an administrator makes by mgmtctl token create on the \
+                          daemon's host, or by a client certificate, if the daemon has http_client_ca";
+            return Err(self.unauthenticated(address, detail, "Bearer"));
+        };
+        let principal = self.recognized(caller, &shown)?;
+        let mut latest = caller.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        *latest = Some((shown, principal.clone()));
+        Ok(principal)
+    }
+
+    fn recognized(&self, caller: &Caller, shown: &Shown) -> Result<Principal, Problem> {
+        const INVALID: &str = "Bearer error=\"invalid_token\"";
+        let address = caller.address.ip();
+        match self.grants.recognize(shown) {
+            Recognized::Token(name, grant) => Ok(principal(caller, Proof::Token { name }, grant)),
+            Recognized::Certificate(grant) if grant.is_empty() => {
+                self.refused(
+                    Counted::HttpUnauthenticated,
+                    address,
+                    "a certificate without a role",
+                );
+                let detail = "no role is configured for a name in your certificate: an administrator gives one by the setting http_roles";
+                Err(Problem::new(StatusCode::FORBIDDEN, detail))
+            }
+            Recognized::Certificate(grant) => Ok(principal(caller, Proof::Certificate, grant)),
+            Recognized::Expired(name) => {
+                let detail = format!(
+                    "the token {name} has expired: an administrator makes another one by mgmtctl token create"
+                );
+                Err(self.unauthenticated(address, detail, INVALID))
+            }
+            Recognized::Unknown => {
+                self.guard.was_wrong(address);
+                let detail = "this is no token of this daemon, or it was revoked; mgmtctl token list on the daemon's host lists those that there are";
+                Err(self.unauthenticated(address, detail, INVALID))
+            }
+        }
+    }
+
+    /// Whether the latest request of a connection would still be let in as it was.
+    pub(super) fn still_knows(&self, caller: &Caller) -> bool {
+        let latest = caller.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((shown, principal)) = &*latest else {
+            return true;
+        };
+        let Transport::Http { grant: had, .. } = &principal.transport else {
+            return true;
+        };
+        match self.grants.recognize(shown) {
+            Recognized::Token(_, grant) | Recognized::Certificate(grant) => grant == *had,
+            Recognized::Expired(_) | Recognized::Unknown => false,
+        }
+    }
+
+    fn unauthenticated(
+        &self,
+        address: IpAddr,
+        detail: impl Into<String>,
+        challenge: &'static str,
+    ) -> Problem {
+        self.refused(
+            Counted::HttpUnauthenticated,
+            address,
+            "a request without a good token or certificate",
+        );
+        Problem::new(StatusCode::UNAUTHORIZED, detail).with(WWW_AUTHENTICATE, challenge)
+    }
+
+    /// Counts what is refused, and has the log tell of it now and then.
+    pub(super) fn refused(&self, counted: Counted, address: IpAddr, what: &str) {
+        self.counters.increment(counted);
+        if self.guard.is_told(address) {
+            tracing::warn!(%address, "refused over HTTP: {what}");
+        }
+    }
+}
+
+fn principal(caller: &Caller, by: Proof, grant: Grant) -> Principal {
+    Principal {
+        transport: Transport::Http { by, grant },
+        address: Some(caller.address),
+        certificate: caller
+            .certificate
+            .as_ref()
+            .map(|certificate| certificate.subject.clone()),
+    }
+}
+
+/// A field that is there once, as text.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    first.to_str().ok().filter(|_| values.next().is_none())
+}
+
+/// The token in a field `Authorization`.
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}

@@ -1,0 +1,235 @@
+//! HTTP over TCP, with TLS or on loopback addresses.
+//!
+//! | limit | then |
+//! |---|---|
+//! | [`CONNECTIONS_MAX`] connections, [`CONNECTIONS_OF_ADDRESS_MAX`] of an address | a further one is closed at once, and counted |
+//! | [`HANDSHAKE_TIMEOUT`] for the TLS handshake, [`HEAD_TIMEOUT`] for a request's head | the connection is closed |
+//!
+//! Heads, bodies and the time that a connection may last have the limits of the control socket's ([`connection`](super::connection)).
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{Extension, Router, http::StatusCode, middleware};
+use broker_endpoint::{
+    tls::{Acceptance, RenewTls, TlsContext, is_tls, peer_certificate},
+    with_causes,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::{JoinHandle, JoinSet},
+    time::{sleep, timeout},
+};
+
+use super::{
+    admit::{Caller, Entrance, admit},
+    answer::Problem,
+    connection::{self, Lasting, complete},
+    door::Shared,
+    guard::Guard,
+};
+use crate::{Counted, config::HttpConfig, error::HostError};
+
+/// How many connections there may be at a time.
+pub(super) const CONNECTIONS_MAX: usize = 256;
+/// How many of them may be of one address: mgmtctl has up to 16, for as many clusters.
+pub(super) const CONNECTIONS_OF_ADDRESS_MAX: usize = 64;
+/// How long the TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the head of a request may take, also the next one of a connection.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait when no connection can be accepted, as where there are too many open files.
+const ACCEPT_RETRY: Duration = Duration::from_secs(1);
+/// How often a connection that lasts is asked whether it still may: tokens expire.
+const RECHECK: Duration = Duration::from_secs(60);
+
+/// Serves over TCP until it is dropped.
+#[derive(Debug)]
+pub(super) struct TcpServer {
+    pub(super) address: SocketAddr,
+    pub(super) renewal: Option<RenewTls>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for TcpServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl TcpServer {
+    /// Listens, if that is configured.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot listen there, or cannot use the files of its certificate.
+    pub(super) async fn open(
+        config: &HttpConfig,
+        shared: &Shared,
+        routes: Router,
+    ) -> Result<Option<Self>, HostError> {
+        let Some(address) = config.listen else {
+            return Ok(None);
+        };
+        let tls = TlsContext::new(&config.tls).map_err(HostError::HttpTls)?;
+        let failed = |source| HostError::Http { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let entrance = Arc::new(Entrance {
+            grants: shared.grants.clone(),
+            guard: Guard::default(),
+            hosts: config.hosts.clone(),
+            tls: tls.clone(),
+            counters: shared.counters.clone(),
+        });
+        let routes = complete(routes).layer(middleware::from_fn_with_state(Arc::clone(&entrance), admit));
+        Ok(Some(Self {
+            address: listener.local_addr().map_err(failed)?,
+            renewal: tls.map(|tls| RenewTls::new(config.tls.clone(), tls)),
+            task: tokio::spawn(accept(listener, routes, entrance)),
+        }))
+    }
+}
+
+/// The connections that there are, by address.
+#[derive(Clone, Debug, Default)]
+struct Places(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// The place of a connection, which is free again when this is dropped.
+struct Place {
+    places: Places,
+    address: IpAddr,
+}
+
+impl Places {
+    fn take(&self, address: IpAddr) -> Option<Place> {
+        let address = address.to_canonical();
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_address = taken.get(&address).copied().unwrap_or_default();
+        if of_address >= CONNECTIONS_OF_ADDRESS_MAX || taken.values().sum::<usize>() >= CONNECTIONS_MAX {
+            return None;
+        }
+        taken.insert(address, of_address + 1);
+        drop(taken);
+        Some(Place {
+            places: self.clone(),
+            address,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = taken.get(&self.address).map_or(0, |of_address| of_address - 1);
+        if left == 0 {
+            taken.remove(&self.address);
+        } else {
+            taken.insert(self.address, left);
+        }
+    }
+}
+
+/// Connections end with this task.
+async fn accept(listener: TcpListener, routes: Router, entrance: Arc<Entrance>) {
+    let places = Places::default();
+    let mut connections = JoinSet::new();
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => match places.take(address.ip()) {
+                Some(place) => {
+                    let (routes, entrance) = (routes.clone(), Arc::clone(&entrance));
+                    connections.spawn(async move {
+                        let _place = place;
+                        serve(stream, address, routes, entrance).await;
+                    });
+                }
+                None => entrance.refused(
+                    Counted::HttpConnectionsRefused,
+                    address.ip(),
+                    "a connection, as there are too many",
+                ),
+            },
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection over HTTP, and tries again");
+                sleep(ACCEPT_RETRY).await;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn serve(stream: TcpStream, address: SocketAddr, mut routes: Router, entrance: Arc<Entrance>) {
+    let _ = stream.set_nodelay(true);
+    let acceptance = match &entrance.tls {
+        None => Acceptance::Plaintext,
+        // So that one who speaks without TLS is told.
+        Some(tls) => Acceptance::Either(tls.clone()),
+    };
+    let stream = match acceptance.accept(stream, HANDSHAKE_TIMEOUT).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            let what = format!("a connection: {}", with_causes(&error));
+            return entrance.refused(Counted::HttpHandshakesFailed, address.ip(), &what);
+        }
+    };
+    if entrance.tls.is_some() && !is_tls(&stream) {
+        entrance.refused(
+            Counted::HttpHandshakesFailed,
+            address.ip(),
+            "a connection without TLS",
+        );
+        routes = Router::new().fallback(async || {
+            let detail = "this port speaks HTTP with TLS: use https://";
+            Problem::new(StatusCode::BAD_REQUEST, detail)
+        });
+    }
+    let caller = Arc::new(Caller::new(address, peer_certificate(&stream)));
+    let lasting = Lasting::default();
+    let routes = routes
+        .layer(Extension(Arc::clone(&caller)))
+        .layer(Extension(lasting.clone()));
+    tokio::select! {
+        () = connection::serve(stream, routes, &lasting, Some(HEAD_TIMEOUT)) => {}
+        () = may_no_more(&entrance, &caller, &lasting) => {
+            tracing::info!(%address, "a stream has ended, as who reads it may not any more");
+        }
+    }
+}
+
+/// Waits until who reads an answer that goes on may not any more. Other answers are short.
+async fn may_no_more(entrance: &Entrance, caller: &Caller, lasting: &Lasting) {
+    let mut changes = entrance.grants.changes();
+    loop {
+        // The sender is kept with the grants. Without a change it is time to look.
+        let _ = timeout(RECHECK, changes.changed()).await;
+        if lasting.has_begun() && !entrance.still_knows(caller) {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_so_many_places_and_leaves_others_theirs() {
+        let places = Places::default();
+        let address = |number: u8| IpAddr::from([127, 0, 0, number]);
+        let mut taken = Vec::new();
+        for number in 1..=4 {
+            let of_one = (0..CONNECTIONS_OF_ADDRESS_MAX).map(|_| places.take(address(number)).unwrap());
+            taken.push(of_one.collect::<Vec<_>>());
+            assert!(places.take(address(number)).is_none());
+        }
+        assert!(places.take(address(5)).is_none(), "all are taken");
+        taken[0].pop();
+        assert!(places.take(address(5)).is_some());
+        drop(taken);
+        assert!(places.0.lock().unwrap().is_empty());
+    }
+}
