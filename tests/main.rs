@@ -10,6 +10,7 @@ mod control_socket;
 mod crash;
 mod dialects;
 mod garbage;
+mod http_port;
 mod journal;
 mod landscape;
 mod live;

@@ -1,30 +1,20 @@
-//! Asks a daemon by HTTP, on its control socket.
+//! Asks a daemon by HTTP.
 
-use std::{
-    error::Error,
-    io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{error::Error, fmt::Write as _, io, path::PathBuf, time::Duration};
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     Request, Response, StatusCode,
     body::{Bytes, Incoming},
-    client::conn::http1,
     header,
     http::request::Builder,
 };
-use hyper_util::rt::TokioIo;
 use mgmt_api::operator::Expected;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tokio::{net::UnixStream, time::timeout};
+use tokio::time::timeout;
 
-use crate::Exit;
-
-/// Where packages put the sockets.
-const SOCKETS: [&str; 2] = ["/run/zeek-mgmt/controller.sock", "/run/zeek-mgmt/agent.sock"];
+use crate::{Exit, place::Place};
 
 /// The longest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -35,23 +25,25 @@ pub(crate) const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How long an answer is waited for: a controller waits for its agents for ten seconds, by default.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A daemon, by its socket. Each request has a connection of its own: a daemon ends those that last.
+/// A daemon, by where it is asked. Each request has a connection of its own: a daemon ends those that last.
 #[derive(Clone)]
 pub(crate) struct Client {
-    socket: PathBuf,
+    place: Place,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     #[error(
         "neither a controller nor an agent listens in /run/zeek-mgmt; name a control socket by --socket or MGMT_SOCKET: a daemon's is \
-         control.sock in the directory that its log names when it is ready"
+         control.sock in the directory that its log names when it is ready; or a server by --server"
     )]
     NoSocket,
     #[error("cannot connect to the control socket {path}: {source}{}", advice(.source))]
     Connect { path: PathBuf, source: io::Error },
+    #[error("cannot ask {server}: {reason}")]
+    Unreachable { server: String, reason: String },
     #[error("the connection to the daemon broke: {0}")]
-    Broken(Box<dyn Error + Send + Sync>),
+    Broken(String),
     #[error("the daemon has not answered within {} s: it may be stopped or hang", PATIENCE.as_secs())]
     Silent,
     #[error("{text}")]
@@ -60,6 +52,10 @@ pub(crate) enum ClientError {
     Unreadable(serde_json::Error),
     #[error("{0}")]
     Usage(&'static str),
+    #[error("{0}")]
+    Options(String),
+    #[error("{0}")]
+    Tls(String),
     #[error(
         "{source}; the deployment goes on without mgmtctl as long as the controller runs: `mgmtctl deployments {id}` and `mgmtctl status` tell \
          what has come of it"
@@ -78,9 +74,10 @@ pub(crate) enum ClientError {
 impl ClientError {
     pub(crate) const fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_) => Exit::Usage,
+            Self::Usage(_) | Self::Options(_) => Exit::Usage,
             Self::Refused { .. }
             | Self::Changed
+            | Self::Tls(_)
             | Self::Read { .. }
             | Self::TooLong { .. }
             | Self::File { .. } => Exit::Failed,
@@ -88,6 +85,7 @@ impl ClientError {
             | Self::Silent
             | Self::Lost { .. }
             | Self::Connect { .. }
+            | Self::Unreachable { .. }
             | Self::Broken(_)
             | Self::Unreadable(_) => Exit::CannotTell,
         }
@@ -112,14 +110,8 @@ struct Problem {
 }
 
 impl Client {
-    /// The daemon of this socket, or of the first that there is.
-    pub(crate) fn new(socket: Option<&Path>) -> Result<Self, ClientError> {
-        let usual = || SOCKETS.iter().map(Path::new).find(|path| path.exists());
-        let socket = socket.filter(|path| !path.as_os_str().is_empty());
-        let socket = socket.or_else(usual).ok_or(ClientError::NoSocket)?;
-        Ok(Self {
-            socket: socket.to_owned(),
-        })
+    pub(crate) const fn new(place: Place) -> Self {
+        Self { place }
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
@@ -171,7 +163,7 @@ impl Client {
     }
 
     async fn ask<T: DeserializeOwned>(&self, request: Builder, body: Bytes) -> Result<T, ClientError> {
-        let answer = timeout(PATIENCE, self.send(complete(request, body)?)).await;
+        let answer = timeout(PATIENCE, self.send(self.complete(request, body)?)).await;
         let (status, body) = answer.map_err(|_| ClientError::Silent)??;
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(ClientError::Unreadable);
@@ -185,8 +177,8 @@ impl Client {
         if let Some(id) = last_id {
             request = request.header("Last-Event-ID", id);
         }
-        let request = complete(request, Bytes::new())?;
-        let response = timeout(PATIENCE, self.connect(request)).await;
+        let request = self.complete(request, Bytes::new())?;
+        let response = timeout(PATIENCE, self.place.ask(request)).await;
         let response = response.map_err(|_| ClientError::Silent)??;
         let status = response.status();
         if status.is_success() {
@@ -196,34 +188,27 @@ impl Client {
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), ClientError> {
-        let response = self.connect(request).await?;
+        let response = self.place.ask(request).await?;
         Ok((response.status(), whole(response).await?))
     }
 
-    async fn connect(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ClientError> {
-        let stream = UnixStream::connect(&self.socket).await;
-        let stream = stream.map_err(|source| ClientError::Connect {
-            path: self.socket.clone(),
-            source,
-        })?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        // How it ends, the request hears.
-        tokio::spawn(connection);
-        sender.send_request(request).await.map_err(broken)
+    fn complete(&self, request: Builder, body: Bytes) -> Result<Request<Full<Bytes>>, ClientError> {
+        let mut request = request
+            .header(header::HOST, self.place.host())
+            .header(header::CONTENT_TYPE, "application/json");
+        if let Some(token) = self.place.authorization() {
+            request = request.header(header::AUTHORIZATION, token);
+        }
+        let request = request.body(Full::new(body));
+        request.map_err(|error| ClientError::Broken(error.to_string()))
     }
 }
 
 async fn whole(response: Response<Incoming>) -> Result<Bytes, ClientError> {
     let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
-    Ok(body.collect().await.map_err(ClientError::Broken)?.to_bytes())
-}
-
-fn complete(request: Builder, body: Bytes) -> Result<Request<Full<Bytes>>, ClientError> {
-    let request = request
-        .header(header::HOST, "localhost")
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(Full::new(body));
-    request.map_err(|error| ClientError::Broken(Box::new(error)))
+    let body = body.collect().await;
+    let body = body.map_err(|error| ClientError::Broken(with_causes(&*error)))?;
+    Ok(body.to_bytes())
 }
 
 fn refused(status: StatusCode, body: &[u8]) -> ClientError {
@@ -243,12 +228,23 @@ fn resting_on(request: Builder, expected: &Expected) -> Builder {
 }
 
 fn json(what: &impl Serialize) -> Result<Bytes, ClientError> {
-    let json = serde_json::to_vec(what).map_err(|error| ClientError::Broken(Box::new(error)))?;
+    let json = serde_json::to_vec(what).map_err(|error| ClientError::Broken(error.to_string()))?;
     Ok(json.into())
 }
 
 pub(crate) fn broken(error: hyper::Error) -> ClientError {
-    ClientError::Broken(Box::new(error))
+    ClientError::Broken(with_causes(&error))
+}
+
+/// An error, and what has caused it.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
 }
 
 /// A name as a part of a path.

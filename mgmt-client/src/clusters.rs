@@ -48,7 +48,8 @@ impl Daemon<'_> {
         let mut names = all.unwrap_or_default().clusters.into_iter();
         let mut names = names.by_ref().map(|summary| summary.cluster).peekable();
         let first = names.next();
-        if names.peek().is_none() {
+        // One that is alone because others may not be seen is named.
+        if names.peek().is_none() && first.as_deref().is_none_or(|first| first == "default") {
             return self.status_of_one().await;
         }
         let (mut asked, mut clusters) = (JoinSet::new(), Vec::new());
@@ -102,7 +103,7 @@ fn told(
     match answer {
         Some(Ok(Err(ClientError::Refused { status, .. }))) if status == StatusCode::NOT_FOUND => Ok(None),
         Some(Ok(answer)) => answer.map(Some),
-        Some(Err(error)) => Err(ClientError::Broken(Box::new(error))),
+        Some(Err(error)) => Err(ClientError::Broken(error.to_string())),
         None => Ok(None),
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     Exit,
     client::{Client, ClientError, part},
     options::{Command, Options, Which},
+    place::Place,
     status,
 };
 
@@ -24,7 +25,10 @@ pub(crate) struct Daemon<'a> {
 
 /// Carries out what the command line wants.
 pub(crate) async fn run(options: &Options) -> Result<Exit, ClientError> {
-    let client = Client::new(options.socket.as_deref())?;
+    if options.clusters().nth(1).is_some() && !matches!(options.command, Command::Token(_)) {
+        return Err(ClientError::Usage("name one cluster"));
+    }
+    let client = Client::new(Place::of(options)?);
     let about: About = client.get("/v1").await?;
     let daemon = Daemon {
         client,
@@ -45,6 +49,8 @@ pub(crate) async fn run(options: &Options) -> Result<Exit, ClientError> {
         Command::Config(command) => daemon.config(command).await,
         Command::Events { lines } => daemon.events(*lines).await,
         Command::Reload => daemon.reload().await,
+        Command::Whoami => daemon.whoami().await,
+        Command::Token(command) => daemon.token(command).await,
     }
 }
 
@@ -70,7 +76,7 @@ impl Daemon<'_> {
         match self.program {
             Program::Controller => Ok(()),
             Program::Agent => Err(ClientError::Usage(
-                "this is an agent's socket: ask the controller, which has the configurations",
+                "this is an agent: ask the controller, which has the configurations",
             )),
         }
     }
@@ -116,7 +122,7 @@ impl Daemon<'_> {
 
     async fn restart(&self, which: &Which) -> Result<Exit, ClientError> {
         if self.program == Program::Agent {
-            let usage = "a controller restarts nodes; this is an agent's socket: stop and start them here";
+            let usage = "a controller restarts nodes; this is an agent: stop and start them here";
             return Err(ClientError::Usage(usage));
         }
         self.change("restart", which).await

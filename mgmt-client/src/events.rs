@@ -59,7 +59,7 @@ impl Lines {
             }
         }
         if self.left.len() > LINE_BYTES_MAX {
-            return Err(ClientError::Broken("a line has no end".into()));
+            return Err(ClientError::Broken("a line has no end".to_owned()));
         }
         Ok(messages)
     }
@@ -112,7 +112,7 @@ impl Daemon<'_> {
         loop {
             let frame = timeout(SILENCE_MAX, stream.frame()).await;
             let frame = frame.map_err(|_| ClientError::Silent)?;
-            let frame = frame.ok_or_else(|| ClientError::Broken("the daemon has ended it".into()))?;
+            let frame = frame.ok_or_else(|| ClientError::Broken("the daemon has ended it".to_owned()))?;
             let frame = frame.map_err(broken)?;
             let Ok(data) = frame.into_data() else {
                 continue;

@@ -1,7 +1,8 @@
-//! `mgmtctl`: operates clusters of Zeek through their controller, or one sensor through its agent, on the daemon's control socket.
+//! `mgmtctl`: operates clusters of Zeek through their controller, or one sensor through its agent, on the daemon's control socket or its HTTP port.
 //!
 //! | module | what |
 //! |---|---|
+//! | [`access`] | what commands about tokens ask for, and say |
 //! | [`client`] | asks a daemon, by HTTP |
 //! | [`clusters`] | what commands about several clusters ask for, and say |
 //! | [`cluster_file`] | zeek-client's cluster files, read and written |
@@ -11,8 +12,11 @@
 //! | [`diff`] | in what two configurations differ |
 //! | [`events`] | the stream of events, read and shown |
 //! | [`options`] | the command line |
+//! | [`place`] | where a daemon is asked |
 //! | [`status`] | how `status` is shown, and what it means |
+//! | [`tls`] | TLS to a daemon |
 
+mod access;
 mod client;
 mod cluster_file;
 mod clusters;
@@ -22,7 +26,9 @@ mod deploy;
 mod diff;
 mod events;
 mod options;
+mod place;
 mod status;
+mod tls;
 
 use std::process::ExitCode;
 
@@ -66,7 +72,7 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(commands::run(&options)),
-        Err(error) => Err(ClientError::Broken(Box::new(error))),
+        Err(error) => Err(ClientError::Broken(error.to_string())),
     };
     let exit = outcome.unwrap_or_else(|error| {
         eprintln!("mgmtctl: {error}");

@@ -6,7 +6,7 @@ use clap::{
     Args, Parser, Subcommand,
     builder::{OsStringValueParser, TypedValueParser},
 };
-use mgmt_api::{ClusterRole, operator::Station};
+use mgmt_api::{ClusterRole, access::Role, operator::Station};
 
 /// Operates clusters of Zeek through their controller, or one sensor through its agent.
 ///
@@ -15,12 +15,28 @@ use mgmt_api::{ClusterRole, operator::Station};
 #[derive(Debug, Parser)]
 #[command(name = "mgmtctl", version)]
 pub(crate) struct Options {
-    /// The control socket of a controller or an agent; without, that of the controller, else that of the agent, in /run/zeek-mgmt
-    #[arg(long, global = true, env = "MGMT_SOCKET", value_name = "FILE", value_parser = path())]
+    /// The control socket of a controller or an agent, else that of the variable MGMT_SOCKET; without either, that of the controller, else that of the
+    /// agent, in /run/zeek-mgmt
+    #[arg(long, global = true, value_name = "FILE", value_parser = path())]
     pub(crate) socket: Option<PathBuf>,
-    /// The cluster that is meant, of a controller's; without, default, and for status all of them. An agent has but one
+    /// The HTTP port of a controller or an agent, as https://HOST:PORT, else that of the variable MGMT_SERVER
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// The file of a token, by which a server is told who asks; else the variable MGMT_TOKEN is one
+    #[arg(long, global = true, value_name = "FILE", value_parser = path())]
+    pub(crate) token_file: Option<PathBuf>,
+    /// The CA of the server's certificate; without, one that this host trusts
+    #[arg(long, global = true, value_name = "FILE", value_parser = path())]
+    pub(crate) ca: Option<PathBuf>,
+    /// A certificate, by which a server is told who asks, with --key
+    #[arg(long, global = true, value_name = "FILE", value_parser = path())]
+    pub(crate) cert: Option<PathBuf>,
+    /// The private key of --cert
+    #[arg(long, global = true, value_name = "FILE", value_parser = path())]
+    pub(crate) key: Option<PathBuf>,
+    /// The cluster that is meant, of a controller's; without, default, and for status all of them; for token create several times. An agent has but one
     #[arg(long, global = true, env = "MGMT_CLUSTER", value_name = "NAME")]
-    cluster: Option<String>,
+    cluster: Vec<String>,
     /// Print the daemon's answer as JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -31,7 +47,14 @@ pub(crate) struct Options {
 impl Options {
     /// The cluster that is named. A variable that is set to nothing counts as not set.
     pub(crate) fn cluster(&self) -> Option<&str> {
-        self.cluster.as_deref().filter(|name| !name.is_empty())
+        self.clusters().next()
+    }
+
+    pub(crate) fn clusters(&self) -> impl Iterator<Item = &str> {
+        self.cluster
+            .iter()
+            .map(String::as_str)
+            .filter(|name| !name.is_empty())
     }
 }
 
@@ -90,8 +113,36 @@ pub(crate) enum Command {
         #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 10)]
         lines: usize,
     },
-    /// Have the daemon read its certificates and log level again, and open its logs anew
+    /// Have the daemon read its certificates, tokens, roles and log level again, and open its logs anew
     Reload,
+    /// Show who the daemon takes us for, and what we may
+    Whoami,
+    /// Show, make and revoke tokens, by which programs say over HTTP who they are
+    #[command(subcommand)]
+    Token(TokenCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token and print it; it is not shown again
+    Create {
+        /// What it is called in logs and lists
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// read, deploy or admin; in the clusters of --cluster, else in all
+        #[arg(long, value_parser = access_role)]
+        role: Role,
+        /// In what time it ends, as in 12h or 30d; without, never
+        #[arg(long, value_name = "DURATION", value_parser = seconds)]
+        expires: Option<u64>,
+    },
+    /// Show the tokens that there are
+    List,
+    /// Delete a token: what uses it is refused from now on
+    Revoke {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -156,6 +207,28 @@ fn role(word: &str) -> Result<ClusterRole, &'static str> {
     }
 }
 
+fn access_role(word: &str) -> Result<Role, &'static str> {
+    word.parse().map_err(|_| "the roles are read, deploy and admin")
+}
+
+/// A duration, as in `90min`, `12h` or `30days`, in seconds.
+fn seconds(text: &str) -> Result<u64, &'static str> {
+    let unit = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit);
+    let seconds = match unit.trim() {
+        "s" | "sec" | "secs" => Some(1),
+        "m" | "min" | "mins" => Some(60),
+        "h" | "hr" | "hrs" => Some(60 * 60),
+        "d" | "day" | "days" => Some(24 * 60 * 60),
+        _ => None,
+    };
+    let number: Option<u64> = number.parse().ok();
+    let seconds = seconds
+        .zip(number)
+        .and_then(|(seconds, number)| number.checked_mul(seconds));
+    seconds.ok_or("it is a number with a unit, as in 90min, 12h or 30d")
+}
+
 fn station(word: &str) -> Result<Station, &'static str> {
     word.parse().map_err(|_| "one is staged, and one deployed")
 }
@@ -163,4 +236,48 @@ fn station(word: &str) -> Result<Station, &'static str> {
 /// An empty one is as none: a variable that is set to nothing counts as not set.
 fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_ends_in_a_time_with_a_unit() {
+        assert_eq!(seconds("90min"), Ok(5400));
+        assert_eq!(seconds("12h"), Ok(43_200));
+        assert_eq!(seconds("30 days"), Ok(2_592_000));
+        for wrong in [
+            "",
+            "30",
+            "d",
+            "-1d",
+            "1.5h",
+            "1w",
+            "99999999999999999999d",
+            "18446744073709551615d",
+        ] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_makes_sense() {
+        use clap::CommandFactory;
+
+        Options::command().debug_assert();
+        let options = Options::try_parse_from([
+            "mgmtctl",
+            "token",
+            "create",
+            "t",
+            "--role",
+            "read",
+            "--cluster",
+            "a",
+            "--cluster",
+            "b",
+        ]);
+        assert!(options.expect("it can be read").clusters().eq(["a", "b"]));
+    }
 }

@@ -34,8 +34,8 @@ const DEPENDENCIES: &[(&str, &str)] = &[
     ),
     (
         "mgmt-client",
-        "broker-codec clap comfy-table http-body-util hyper hyper-util mgmt-api percent-encoding serde serde_json \
-         thiserror tokio",
+        "broker-codec clap comfy-table http-body-util hyper hyper-util mgmt-api openssl percent-encoding serde serde_json \
+         thiserror tokio tokio-openssl",
     ),
     (
         "mgmt-daemon",
