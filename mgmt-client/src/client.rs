@@ -232,8 +232,8 @@ fn json(what: &impl Serialize) -> Result<Bytes, ClientError> {
     Ok(json.into())
 }
 
-pub(crate) fn broken(error: hyper::Error) -> ClientError {
-    ClientError::Broken(with_causes(&error))
+pub(crate) fn broken(error: &hyper::Error) -> ClientError {
+    ClientError::Broken(with_causes(error))
 }
 
 /// An error, and what has caused it.

@@ -113,7 +113,7 @@ impl Daemon<'_> {
             let frame = timeout(SILENCE_MAX, stream.frame()).await;
             let frame = frame.map_err(|_| ClientError::Silent)?;
             let frame = frame.ok_or_else(|| ClientError::Broken("the daemon has ended it".to_owned()))?;
-            let frame = frame.map_err(broken)?;
+            let frame = frame.map_err(|error| broken(&error))?;
             let Ok(data) = frame.into_data() else {
                 continue;
             };

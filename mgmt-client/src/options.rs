@@ -15,14 +15,14 @@ use mgmt_api::{ClusterRole, access::Role, operator::Station};
 #[derive(Debug, Parser)]
 #[command(name = "mgmtctl", version)]
 pub(crate) struct Options {
-    /// The control socket of a controller or an agent, else that of the variable MGMT_SOCKET; without either, that of the controller, else that of the
+    /// The control socket of a controller or an agent, else that of the variable `MGMT_SOCKET`; without either, that of the controller, else that of the
     /// agent, in /run/zeek-mgmt
     #[arg(long, global = true, value_name = "FILE", value_parser = path())]
     pub(crate) socket: Option<PathBuf>,
-    /// The HTTP port of a controller or an agent, as https://HOST:PORT, else that of the variable MGMT_SERVER
+    /// The HTTP port of a controller or an agent, as https://HOST:PORT, else that of the variable `MGMT_SERVER`
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) server: Option<String>,
-    /// The file of a token, by which a server is told who asks; else the variable MGMT_TOKEN is one
+    /// The file of a token, by which a server is told who asks; else the variable `MGMT_TOKEN` is one
     #[arg(long, global = true, value_name = "FILE", value_parser = path())]
     pub(crate) token_file: Option<PathBuf>,
     /// The CA of the server's certificate; without, one that this host trusts

@@ -195,10 +195,12 @@ async fn ask_on<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Response<
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| broken(&error))?;
     // How it ends, the request hears.
     tokio::spawn(connection);
-    sender.send_request(request).await.map_err(broken)
+    sender.send_request(request).await.map_err(|error| broken(&error))
 }
 
 fn connector(options: &Options) -> Result<Connector, ClientError> {
@@ -210,7 +212,7 @@ fn connector(options: &Options) -> Result<Connector, ClientError> {
     tls::connector(options.ca.as_deref(), own).map_err(ClientError::Tls)
 }
 
-/// The token of a file, else that of MGMT_TOKEN.
+/// The token of a file, else that of `MGMT_TOKEN`.
 fn token(options: &Options) -> Result<Option<HeaderValue>, ClientError> {
     let (token, place) = match &options.token_file {
         Some(path) => (read(path)?, path.display().to_string()),

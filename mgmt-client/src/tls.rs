@@ -136,7 +136,7 @@ pub(crate) fn refusal(text: &str) -> Option<String> {
 }
 
 fn reasons(error: &ErrorStack) -> String {
-    let reasons = error.errors().iter().filter_map(|error| error.reason());
+    let reasons = error.errors().iter().filter_map(openssl::error::Error::reason);
     let mut reasons: Vec<&str> = reasons.collect();
     reasons.dedup();
     if reasons.is_empty() {

@@ -62,7 +62,7 @@ type Daemon = daemon::Daemon<Controller>;
 pub fn run(config: Config, reread: Reread) -> Result<(), RunError> {
     block_on(async {
         let (daemon, runtime) = start(config, reread).await?;
-        daemon::run(daemon, runtime).await
+        Box::pin(daemon::run(daemon, runtime)).await
     })
 }
 
