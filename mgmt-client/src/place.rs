@@ -178,7 +178,7 @@ impl Server {
         };
         let stream = handshake.map_err(late)?.map_err(failed)?;
         ask_on(stream, request).await.map_err(|error| match &error {
-            ClientError::Broken(text) => tls::refusal(text).map_or(error, failed),
+            ClientError::Broken(text) => tls::broken(connector, text).map_or(error, failed),
             _ => error,
         })
     }

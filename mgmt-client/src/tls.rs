@@ -3,6 +3,7 @@
 use std::{path::Path, pin::Pin};
 
 use openssl::{
+    asn1::Asn1Time,
     error::ErrorStack,
     ssl::{self, SslConnector, SslFiletype, SslMethod, SslRef},
 };
@@ -17,6 +18,8 @@ const TRUSTED: [&str; 2] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
 ];
+
+const EXPIRED: &str = "the daemon refuses our certificate: it has expired";
 
 /// `X509_V_*` of `openssl/x509_vfy.h`
 mod verify_code {
@@ -118,13 +121,26 @@ fn of_session(error: &ssl::Error) -> String {
     format!("TLS fails: {reasons}")
 }
 
-/// What a daemon says by a TLS alert of our certificate. With TLS 1.3 it comes after the handshake, in place of an answer.
-pub(crate) fn refusal(text: &str) -> Option<String> {
+/// Why a connection broke before there was an answer, as far as that is about TLS. With TLS 1.3 a daemon looks at our certificate after our
+/// handshake is done; the alert by which it refuses it is lost where our request comes too late to be read.
+pub(crate) fn broken(connector: &Connector, text: &str) -> Option<String> {
+    if let Some(refusal) = refusal(text) {
+        return Some(refusal);
+    }
+    let certificate = connector.context().certificate()?;
+    let now = Asn1Time::days_from_now(0).ok()?;
+    Some(if *certificate.not_after() < *now {
+        EXPIRED.to_owned()
+    } else {
+        format!("{text}; perhaps the daemon refuses our certificate: then its log says so")
+    })
+}
+
+/// What a daemon says of our certificate by an alert.
+fn refusal(text: &str) -> Option<String> {
     let (_, alert) = text.split_once("alert ")?;
     Some(match alert {
-        _ if alert.contains("certificate expired") => {
-            "the daemon refuses our certificate: it has expired".to_owned()
-        }
+        _ if alert.contains("certificate expired") => EXPIRED.to_owned(),
         _ if alert.contains("unknown ca") => {
             "the daemon refuses our certificate: its http_client_ca is not the CA that signed it".to_owned()
         }
