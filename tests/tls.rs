@@ -177,7 +177,7 @@ fn a_key_that_cannot_be_used_is_the_whole_reason() {
         (
             &encrypted.certificate,
             &encrypted.key,
-            "that of a WebSocket port must not be encrypted, as there is no setting for its passphrase",
+            "those of the WebSocket and the HTTP port must not be encrypted, as there is no setting for their passphrases",
         ),
     ] {
         let option = format!(
