@@ -3,8 +3,11 @@
 use std::{
     fs,
     io::{self, Read},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
+
+use rustix::fs::OFlags;
 
 /// Longest file of settings or certificates, in bytes: far above each that makes sense.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -13,10 +16,16 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 ///
 /// # Errors
 ///
-/// Besides failures of the file system: if there are more than 16 MiB in it, as in a device that has no end.
+/// Besides failures of the file system: if there are more than 16 MiB in it, as in a device that has no end. A FIFO, which has no writer, is empty.
 pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    let read = fs::File::open(path)?
+    let mut options = fs::File::options();
+    // Nothing is waited for.
+    options
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let read = options
+        .open(path)?
         .take(FILE_BYTES_MAX + 1)
         .read_to_end(&mut content)?;
     if u64::try_from(read).is_ok_and(|read| read <= FILE_BYTES_MAX) {

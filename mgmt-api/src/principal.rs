@@ -77,6 +77,23 @@ impl Principal {
         }
     }
 
+    /// Whether it may change something, somewhere.
+    ///
+    /// # Errors
+    ///
+    /// If it may only read.
+    pub fn check_changes(&self) -> Result<(), NotDone> {
+        let grant = self.grant();
+        if grant.0.iter().any(|granted| granted.role >= Role::Deploy) {
+            return Ok(());
+        }
+        let reason = format!(
+            "what changes something takes the role {} at least; {self} has {grant}",
+            Role::Deploy
+        );
+        Err(NotDone::new(NotDoneKind::Forbidden, reason))
+    }
+
     /// Whether it has a role in a cluster; without one, in all of them.
     ///
     /// # Errors

@@ -171,7 +171,7 @@ impl Feed {
         let (run, number) = std::str::from_utf8(id).ok()?.split_once('-')?;
         let number: u64 = number.parse().ok()?;
         let is_ours = run.parse() == Ok(self.0.run) && number < self.kept().end();
-        is_ours.then_some(number + 1)
+        is_ours.then(|| number + 1)
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {

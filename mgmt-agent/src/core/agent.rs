@@ -92,8 +92,8 @@ pub struct Agent {
     pub(super) is_forgetful: bool,
     /// Why the agent's directory, which is gone, cannot be made again.
     pub(super) lost: Option<String>,
-    /// The processes of nodes whose directories are gone.
-    pub(super) homeless: BTreeMap<ZeekString, i64>,
+    /// The nodes that work in directories which are gone.
+    pub(super) homeless: BTreeSet<ZeekString>,
     /// How often what should run was to be written down, and how often that has ended.
     pub(super) writes: u64,
     pub(super) written: u64,
@@ -179,7 +179,7 @@ impl Agent {
             is_ending: false,
             is_forgetful: false,
             lost: None,
-            homeless: BTreeMap::new(),
+            homeless: BTreeSet::new(),
         }
     }
 
@@ -252,7 +252,10 @@ impl Agent {
             Input::DirectoryFailed { path, reason } => {
                 turn.warning(format!("could not create node state dir '{path}': {reason}"));
             }
-            Input::DirectoryLost { directory, left } => self.directory_lost(&mut turn, &directory, left),
+            Input::DirectoryLost { directory, outcome } => {
+                self.directory_lost(&mut turn, &directory, outcome);
+            }
+            Input::Homeless(nodes) => self.are_homeless(&mut turn, nodes),
             Input::Tick => {}
             Input::EndNodes => self.end_nodes(&mut turn),
             Input::Stopping { without_nodes } => self.stopping(&mut turn, without_nodes),

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use broker_codec::{EndpointId, data::ZeekString};
 use mgmt_api::{AgentRequest, LinkMessage, NodeMessage, OperatorRequest, Principal, link::Prepared};
@@ -71,11 +71,13 @@ pub enum Input {
         path: ZeekString,
         reason: String,
     },
-    /// What was in the agent's directory is gone. It is there again, and these nodes have theirs still; or it cannot be made again, for this reason.
+    /// What was in the agent's directory is gone. It is there again; or it cannot be made again, for this reason.
     DirectoryLost {
         directory: String,
-        left: Result<Vec<ZeekString>, String>,
+        outcome: Result<(), String>,
     },
+    /// These nodes, and no others, work in directories that are gone.
+    Homeless(BTreeSet<ZeekString>),
     /// What should run was written down ([`super::Action::Remember`]), or why not.
     Remembered(Result<(), String>),
     /// Time has passed; due at [`super::Agent::deadline`].

@@ -1,11 +1,7 @@
 //! What the agent knows from one life to the next: what should run. Only for nodes that no Supervisor of Zeek's keeps: those of
 //! Zeek's end with it, and are deployed by a controller.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use broker_codec::{Elapsed, data::ZeekString};
 use mgmt_api::{Configuration, Now, State, log::some_of};
@@ -108,43 +104,38 @@ impl Agent {
     }
 
     /// What was in the agent's directory is gone.
-    pub(super) fn directory_lost(
-        &mut self,
-        turn: &mut Turn,
-        directory: &str,
-        left: Result<Vec<ZeekString>, String>,
-    ) {
-        let left = match left {
-            Ok(left) => left,
+    pub(super) fn directory_lost(&mut self, turn: &mut Turn, directory: &str, outcome: Result<(), String>) {
+        match outcome {
+            Ok(()) => {
+                self.lost = None;
+                let message =
+                    format!("what was in the agent's directory {directory} is gone, and is written again");
+                self.raise(turn, message, "");
+                self.remember(turn);
+            }
             Err(reason) => {
                 let message = format!(
                     "the agent's directory {directory} is gone, and cannot be made again: {reason}; nodes run on, and it is tried again every few seconds"
                 );
                 self.lost = Some(message.clone());
-                return self.raise(turn, message, "");
+                self.raise(turn, message, "");
             }
-        };
-        self.lost = None;
-        let running = self.nodes.iter().filter(|(name, _)| !left.contains(name));
-        let homeless: BTreeMap<_, _> = running
-            .filter_map(|(name, own)| Some((name.clone(), own.pid?)))
-            .collect();
-        self.homeless.extend(homeless);
-        let nodes = self.homeless().map(|warning| format!("; {warning}"));
-        let nodes = nodes.unwrap_or_default();
-        self.raise(
-            turn,
-            format!("what was in the agent's directory {directory} is gone, and is written again{nodes}"),
-            "",
-        );
-        self.remember(turn);
+        }
     }
 
-    /// That nodes run whose directories are gone, if some do.
+    /// These nodes, and no others, work in directories that are gone.
+    pub(super) fn are_homeless(&mut self, turn: &mut Turn, nodes: BTreeSet<ZeekString>) {
+        let before = std::mem::replace(&mut self.homeless, nodes);
+        let has_more = !self.homeless.is_subset(&before);
+        if let Some(warning) = self.homeless().filter(|_| has_more) {
+            self.raise(turn, warning, "");
+        }
+    }
+
+    /// That nodes work in directories that are gone, if some do.
     pub(super) fn homeless(&self) -> Option<String> {
-        let runs = |name: &ZeekString, pid: i64| self.nodes.get(name).is_some_and(|own| own.pid == Some(pid));
-        let homeless = self.homeless.iter().filter(|(name, pid)| runs(name, **pid));
-        let names: Vec<ZeekString> = homeless.map(|(name, _)| name.clone()).collect();
+        let ours = self.homeless.iter().filter(|name| self.has_node(name));
+        let names: Vec<ZeekString> = ours.cloned().collect();
         (!names.is_empty()).then(|| {
             let names = some_of(&names);
             format!(

@@ -1,9 +1,10 @@
 //! Looks now and then whether the agent's directory is still what it was, and makes it again if it is not: a file system may be lost, and directories
-//! are removed, or emptied, by mistake.
+//! are removed, or emptied, by mistake. So are those of nodes: what is written there is lost.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
-    os::unix::{ffi::OsStringExt, fs::MetadataExt},
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -34,7 +35,7 @@ const INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 struct Place {
     directory: PathBuf,
-    /// Where the directories of nodes are.
+    /// Where the directories of nodes are, without links.
     nodes: PathBuf,
     /// Each on a directory, while no other process is to write our log, or to look after our Supervisor or our nodes.
     locks: Vec<(PathBuf, Option<Arc<Lock>>)>,
@@ -45,13 +46,30 @@ pub(super) struct Home {
     place: Place,
     due: Instant,
     /// Off the loop: file systems may block for long.
-    looking: Option<JoinHandle<Option<(Place, Lost)>>>,
+    looking: Option<JoinHandle<(Place, Look)>>,
     /// Why it could not be made again the last time.
     trouble: Option<String>,
+    /// The nodes that work in directories which are gone, as was last told, and as was last seen.
+    told: BTreeSet<ZeekString>,
+    seen: BTreeSet<ZeekString>,
 }
 
-/// The directory is there again, and these nodes still have theirs; or it cannot be made, for this reason, and is tried again at each look.
-pub(super) type Lost = Result<Vec<ZeekString>, String>;
+/// What has changed.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// The directory was lost and is there again; or it cannot be made, for this reason, and is tried again at each look.
+    Lost(Result<(), String>),
+    /// These nodes, and no others, work in directories that are gone.
+    Homeless(BTreeSet<ZeekString>),
+}
+
+/// What was seen.
+#[derive(Debug)]
+struct Look {
+    /// None if nothing is lost.
+    lost: Option<Result<(), String>>,
+    homeless: BTreeSet<ZeekString>,
+}
 
 impl Home {
     /// Enters and locks the agent's directory.
@@ -70,30 +88,38 @@ impl Home {
             locks: locked.into_iter().map(|path| (path, None)).collect(),
         };
         place.lock()?;
+        place.nodes = fs::canonicalize(&place.nodes).unwrap_or(place.nodes);
         Ok(Self {
             place,
             due: Instant::now() + INTERVAL,
             looking: None,
             trouble: None,
+            told: BTreeSet::new(),
+            seen: BTreeSet::new(),
         })
     }
 
-    /// Waits until it is lost; a reason why it cannot be made again comes once. May be cancelled.
-    pub(super) async fn lost(&mut self) -> Lost {
+    /// Waits until something changes; a reason why the directory cannot be made again comes once. May be cancelled.
+    pub(super) async fn changed(&mut self) -> Change {
         loop {
             if let Some(look) = &mut self.looking {
                 // A task that panicked has seen nothing.
-                let seen = look.await.ok().flatten();
+                let seen = look.await.ok();
                 self.looking = None;
                 self.due = Instant::now() + INTERVAL;
-                if let Some((place, lost)) = seen {
-                    self.place = place;
-                    let trouble = lost.as_ref().err().cloned();
-                    if lost.is_ok() || trouble != self.trouble {
-                        self.trouble = trouble;
-                        return lost;
+                if let Some((place, Look { lost, homeless })) = seen {
+                    (self.place, self.seen) = (place, homeless);
+                    let trouble = lost.as_ref().and_then(|lost| lost.as_ref().err().cloned());
+                    let is_new = trouble != self.trouble;
+                    self.trouble = trouble;
+                    if let Some(lost) = lost.filter(|lost| lost.is_ok() || is_new) {
+                        return Change::Lost(lost);
                     }
                 }
+            }
+            if self.seen != self.told {
+                self.told.clone_from(&self.seen);
+                return Change::Homeless(self.told.clone());
             }
             sleep_until(self.due).await;
             let place = self.place.clone();
@@ -103,8 +129,14 @@ impl Home {
 }
 
 impl Place {
-    /// None if nothing is lost.
-    fn look(mut self) -> Option<(Self, Lost)> {
+    fn look(mut self) -> (Self, Look) {
+        let homeless = self.homeless();
+        let lost = self.renew();
+        (self, Look { lost, homeless })
+    }
+
+    /// Makes the directory again if it is lost.
+    fn renew(&mut self) -> Option<Result<(), String>> {
         let identity = |path: &Path| -> io::Result<(u64, u64)> {
             let found = fs::metadata(path)?;
             Ok((found.dev(), found.ino()))
@@ -113,8 +145,7 @@ impl Place {
             (Ok(named), Ok(entered)) => named == entered,
             (Err(error), _) if error.kind() != io::ErrorKind::NotFound => {
                 // Where it cannot be looked at, another one cannot be made.
-                let lost = Err(error.to_string());
-                return Some((self, lost));
+                return Some(Err(error.to_string()));
             }
             _ => false,
         };
@@ -122,11 +153,10 @@ impl Place {
             return None;
         }
         let made = enter(&self.directory).map_err(RunError::from);
-        let made = made
-            .and_then(|()| self.lock())
-            .map_err(|error| with_causes(&error));
-        let left = made.map(|()| self.left());
-        Some((self, left))
+        Some(
+            made.and_then(|()| self.lock())
+                .map_err(|error| with_causes(&error)),
+        )
     }
 
     /// Makes and locks what is not locked.
@@ -147,10 +177,16 @@ impl Place {
         Ok(())
     }
 
-    /// The nodes whose directories are there.
-    fn left(&self) -> Vec<ZeekString> {
-        let entries = fs::read_dir(&self.nodes).into_iter().flatten().flatten();
-        entries.map(|entry| entry.file_name().into_vec().into()).collect()
+    /// The nodes that work in directories which are gone. Of processes of other users the agent may not see that.
+    fn homeless(&self) -> BTreeSet<ZeekString> {
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let places = processes.filter_map(|process| fs::read_link(process.path().join("cwd")).ok());
+        let gone = places.filter_map(|place| {
+            let inside = place.strip_prefix(&self.nodes).ok()?.as_os_str().as_bytes();
+            let name = inside.strip_suffix(b" (deleted)")?;
+            (!name.contains(&b'/')).then(|| ZeekString::from(name))
+        });
+        gone.collect()
     }
 }
 

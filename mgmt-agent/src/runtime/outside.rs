@@ -15,7 +15,7 @@ use super::{
     Daemon, Runtime,
     controller::Announced,
     disk::{Done, Job},
-    home::Lost,
+    home,
     kept::Change,
     preflight::Host,
 };
@@ -42,8 +42,8 @@ pub(super) enum Event {
     Version(Option<String>),
     /// Whether nodes could run.
     Prepared(Prepared),
-    /// The agent's directory was lost.
-    Home(Lost),
+    /// The agent's directory, or those of nodes, are gone.
+    Home(home::Change),
     Operator(Asked<OperatorRequest>),
     Peer(Input, Credit),
 }
@@ -76,7 +76,7 @@ impl Outside for Runtime {
             Some(found) = async { Some(self.preflight.as_mut()?.await.unwrap_or_default()) } => {
                 Event::Prepared(found)
             }
-            lost = self.home.lost() => Event::Home(lost),
+            change = self.home.changed() => Event::Home(change),
             asked = self.operators.next() => Event::Operator(asked),
             input = self.broker.next() => {
                 let (input, credit) = input.ok_or(HostError::Stopped("the Broker endpoint"))?;
@@ -101,7 +101,7 @@ impl Outside for Runtime {
                 self.preflight = None;
                 (Some(Input::Agent(core::Input::Prepared(found))), Credit::none())
             }
-            Event::Home(lost) => (Some(self.home_lost(daemon, lost)), Credit::none()),
+            Event::Home(change) => (Some(self.home_changed(daemon, change)), Credit::none()),
             Event::Operator(asked) => (Some(Input::Agent(self.asked(asked))), Credit::none()),
             Event::Peer(input, credit) => {
                 self.peer_did(&input);
@@ -363,16 +363,17 @@ impl Runtime {
     }
 
     /// What is in the agent's directory is written again, as far as it is known.
-    fn home_lost(&mut self, daemon: &Daemon, lost: Lost) -> Input {
-        if lost.is_ok() {
+    fn home_changed(&self, daemon: &Daemon, change: home::Change) -> Input {
+        let outcome = match change {
+            home::Change::Homeless(nodes) => return Input::Agent(core::Input::Homeless(nodes)),
+            home::Change::Lost(outcome) => outcome,
+        };
+        if outcome.is_ok() {
             self.keep_scripts();
             daemon.reopen_log();
         }
         let directory = self.config.daemon.working_dir.display().to_string();
-        Input::Agent(core::Input::DirectoryLost {
-            directory,
-            left: lost,
-        })
+        Input::Agent(core::Input::DirectoryLost { directory, outcome })
     }
 
     fn show_logs(&self, job: Option<Job>) {

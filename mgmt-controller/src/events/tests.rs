@@ -47,7 +47,7 @@ async fn a_reader_hears_what_it_wants_and_lacks() {
     assert_eq!(heard(&mut reader(&feed, 9, None, Some("7-2"))), ["3", "4"]);
     assert_eq!(heard(&mut reader(&feed, 0, Some("a"), Some("7-2"))), ["4"]);
     // Of another run, of none yet, of none at all.
-    for unknown in ["6-2", "7-5", "7", "-", "x-y"] {
+    for unknown in ["6-2", "7-5", "7", "-", "x-y", "7-18446744073709551615"] {
         let mut late = reader(&feed, 0, None, Some(unknown));
         assert_eq!(heard(&mut late), ["reset", "0", "1", "2", "3", "4"], "{unknown}");
     }

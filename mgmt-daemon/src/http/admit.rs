@@ -1,4 +1,4 @@
-//! Who asks over TCP: each request says so, before its body is read. Where it goes to has been checked before.
+//! Who asks over TCP: each request says so, before its body is read, and is asked again when that is there: a token may be revoked meanwhile.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -7,9 +7,10 @@ use std::{
 
 use axum::{
     Extension,
+    body::{Body, to_bytes},
     extract::{Request, State},
     http::{
-        HeaderMap, HeaderName, StatusCode,
+        HeaderMap, HeaderName, Method, StatusCode,
         header::{AUTHORIZATION, HOST, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE},
     },
     middleware::Next,
@@ -19,11 +20,12 @@ use broker_codec::data::Excerpt;
 use broker_endpoint::{
     Hosts, is_page_of,
     tls::{PeerCertificate, TlsContext},
+    with_causes,
 };
 use counters::Counters;
 use mgmt_api::{Principal, Proof, Transport, access::Grant};
 
-use super::{answer::Problem, guard::Guard};
+use super::{answer::Problem, connection::BODY_BYTES_MAX, guard::Guard};
 use crate::{
     Counted,
     grants::{Grants, Recognized, Shown},
@@ -66,7 +68,7 @@ impl Caller {
 pub(super) async fn admit(
     State(entrance): State<Arc<Entrance>>,
     Extension(caller): Extension<Arc<Caller>>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
     if let Err(problem) = entrance.is_for_us(request.headers(), caller.address.ip()) {
@@ -75,11 +77,8 @@ pub(super) async fn admit(
     if request.uri().path() == FOR_ALL {
         return next.run(request).await;
     }
-    match entrance.principal(&caller, request.headers()) {
-        Ok(principal) => {
-            request.extensions_mut().insert(principal);
-            next.run(request).await
-        }
+    match entrance.let_in(&caller, request).await {
+        Ok(request) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
 }
@@ -111,6 +110,25 @@ impl Entrance {
             return Err(Problem::new(StatusCode::FORBIDDEN, detail));
         }
         Ok(())
+    }
+
+    /// The whole request, with whom it is of. Only who may change something can have a body read, and has to be who that is when it is there.
+    async fn let_in(&self, caller: &Caller, request: Request) -> Result<Request, Problem> {
+        let mut principal = self.principal(caller, request.headers())?;
+        let (parts, mut body) = request.into_parts();
+        if parts.method != Method::GET && parts.method != Method::HEAD {
+            principal.check_changes()?;
+            let read = to_bytes(body, BODY_BYTES_MAX).await;
+            let read = read.map_err(|error| {
+                let detail = format!("the body cannot be read: {}", with_causes(&error));
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+            })?;
+            body = Body::from(read);
+            principal = self.principal(caller, &parts.headers)?;
+        }
+        let mut request = Request::from_parts(parts, body);
+        request.extensions_mut().insert(principal);
+        Ok(request)
     }
 
     /// Whose request it is.

@@ -24,7 +24,7 @@ use super::answer::Problem;
 /// The longest head of a request, in bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// The longest body of a request, in bytes.
-const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(super) const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long a connection may last. The core answers within `request_timeout` and some seconds, 10 s by default.
 pub(super) const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 

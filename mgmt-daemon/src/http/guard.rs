@@ -54,7 +54,7 @@ impl Account {
 }
 
 /// Those who have an IPv6 address have many that begin alike.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let prefix = address.to_bits() & !u128::from(u64::MAX);

@@ -30,7 +30,6 @@ const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 /// Serves operators until it is dropped.
 #[derive(Debug)]
 pub(super) struct ControlSocket {
-    path: PathBuf,
     task: JoinHandle<()>,
 }
 
@@ -57,14 +56,14 @@ impl ControlSocket {
     fn listen(path: &Path, routes: Router) -> io::Result<Self> {
         let listener = Listener::at(path)?;
         Ok(Self {
-            path: path.to_owned(),
-            task: tokio::spawn(accept(listener, path.to_owned(), complete(routes))),
+            task: tokio::spawn(accept(listener, complete(routes))),
         })
     }
 }
 
-/// A socket that listens.
+/// A socket that listens. Its file goes with it.
 struct Listener {
+    path: PathBuf,
     socket: UnixListener,
     /// Which file it is.
     identity: Option<(u64, u64)>,
@@ -81,15 +80,22 @@ impl Listener {
         Ok(Self {
             socket,
             identity: identity(path),
+            path: path.to_owned(),
         })
     }
 
+    /// Whether the path is this socket's.
+    fn is_there(&self) -> bool {
+        self.identity.is_some() && identity(&self.path) == self.identity
+    }
+
     /// Listens anew if the path is no longer this socket's.
-    fn keep(&mut self, path: &Path, trouble: &mut Option<String>) {
-        if self.identity.is_some() && identity(path) == self.identity {
+    fn keep(&mut self, trouble: &mut Option<String>) {
+        if self.is_there() {
             return;
         }
-        match Self::at(path) {
+        let path = self.path.clone();
+        match Self::at(&path) {
             Ok(listener) => {
                 tracing::warn!(
                     "the control socket {} was gone, and is there again",
@@ -111,6 +117,14 @@ impl Listener {
     }
 }
 
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if self.is_there() {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
 fn identity(path: &Path) -> Option<(u64, u64)> {
     let found = fs::symlink_metadata(path).ok()?;
     Some((found.dev(), found.ino()))
@@ -119,12 +133,11 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 impl Drop for ControlSocket {
     fn drop(&mut self) {
         self.task.abort();
-        let _ = fs::remove_file(&self.path);
     }
 }
 
 /// Connections end with this task.
-async fn accept(mut listener: Listener, path: PathBuf, routes: Router) {
+async fn accept(mut listener: Listener, routes: Router) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     let mut look = interval(LOOK_INTERVAL);
@@ -138,7 +151,7 @@ async fn accept(mut listener: Listener, path: PathBuf, routes: Router) {
         let accepted = tokio::select! {
             accepted = accepted => accepted,
             _ = look.tick() => {
-                listener.keep(&path, &mut trouble);
+                listener.keep(&mut trouble);
                 continue;
             }
         };

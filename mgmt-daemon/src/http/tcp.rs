@@ -2,7 +2,7 @@
 //!
 //! | limit | then |
 //! |---|---|
-//! | [`CONNECTIONS_MAX`] connections, [`CONNECTIONS_OF_ADDRESS_MAX`] of an address | a further one is closed at once, and counted |
+//! | [`CONNECTIONS_MAX`] connections, [`CONNECTIONS_OF_ADDRESS_MAX`] of an address, with IPv6 of its /64 | a further one is closed at once, and counted |
 //! | [`HANDSHAKE_TIMEOUT`] for the TLS handshake, [`HEAD_TIMEOUT`] for a request's head | the connection is closed |
 //!
 //! Heads, bodies and the time that a connection may last have the limits of the control socket's ([`connection`](super::connection)).
@@ -30,7 +30,7 @@ use super::{
     answer::Problem,
     connection::{self, Lasting, complete},
     door::Shared,
-    guard::Guard,
+    guard::{Guard, network},
 };
 use crate::{Counted, config::HttpConfig, error::HostError};
 
@@ -106,7 +106,7 @@ struct Place {
 
 impl Places {
     fn take(&self, address: IpAddr) -> Option<Place> {
-        let address = address.to_canonical();
+        let address = network(address);
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of_address = taken.get(&address).copied().unwrap_or_default();
         if of_address >= CONNECTIONS_OF_ADDRESS_MAX || taken.values().sum::<usize>() >= CONNECTIONS_MAX {
@@ -227,6 +227,12 @@ mod tests {
             assert!(places.take(address(number)).is_none());
         }
         assert!(places.take(address(5)).is_none(), "all are taken");
+        drop(taken);
+        let network = |number: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, number]);
+        let mut taken: Vec<Vec<Place>> = Vec::new();
+        let of_one = (0..64).map(|number| places.take(network(number)).unwrap());
+        taken.push(of_one.collect());
+        assert!(places.take(network(64)).is_none());
         taken[0].pop();
         assert!(places.take(address(5)).is_some());
         drop(taken);

@@ -173,14 +173,17 @@ fn script(name: &ZeekString) -> Option<String> {
 fn directory(directory: &Path) -> Option<String> {
     let there = directory.ancestors().find(|above| !is_absent(above))?;
     let shown = there.display();
-    if there != directory {
-        match access(there, Access::WRITE_OK | Access::EXEC_OK) {
-            Err(Errno::ACCESS) => {
-                return Some(format!("its directory cannot be made: {shown} is not writable"));
-            }
-            Err(Errno::ROFS) => return Some(format!("its directory cannot be made: {shown} is read-only")),
-            _ => {}
+    match access(there, Access::WRITE_OK | Access::EXEC_OK) {
+        // One that is there may be that of another user, whose nodes a Supervisor starts.
+        Err(Errno::ACCESS) if there != directory => {
+            return Some(format!("its directory cannot be made: {shown} is not writable"));
         }
+        Err(Errno::ROFS) => {
+            return Some(format!(
+                "its directory cannot be written to: {shown} is read-only"
+            ));
+        }
+        _ => {}
     }
     space(there)
 }

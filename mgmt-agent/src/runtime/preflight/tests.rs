@@ -55,6 +55,9 @@ fn a_directory_must_be_one_that_can_be_made_where_there_is_space() {
     let home = tempfile::tempdir().unwrap();
     assert_eq!(directory(&home.path().join("nodes/worker")), None);
     assert_eq!(directory(home.path()), None);
+    // A file system that is read-only, where it is.
+    let read_only = directory(Path::new("/sys"));
+    assert!(read_only.is_none_or(|told| told.ends_with("/sys is read-only")));
     let full = directory(Path::new("/proc/self/no/such"));
     assert_eq!(full.is_some(), !rustix::process::geteuid().is_root(), "{full:?}");
     fs::set_permissions(home.path(), fs::Permissions::from_mode(0o500)).unwrap();
