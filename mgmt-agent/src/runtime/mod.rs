@@ -277,7 +277,7 @@ impl Runtime {
             broker_asks_for_certificates = broker_tls.asks_for_certificates(),
             %broker_id,
             http = self.operators.address().map(display),
-            http_tls = configured.http.tls.name(),
+            http_tls = self.operators.address().map(|_| configured.http.tls.name()),
             controller,
             supervisor = supervisor.map(display),
             supervise = self.config.settings.supervise.show(),

@@ -176,7 +176,7 @@ impl Runtime {
             broker_asks_for_certificates = broker_tls.asks_for_certificates(),
             broker_id = %endpoint_id,
             http = self.operators.address().map(display),
-            http_tls = self.config.daemon.http.tls.name(),
+            http_tls = self.operators.address().map(|_| self.config.daemon.http.tls.name()),
             %dir,
             "ready"
         );
