@@ -31,7 +31,7 @@ use crate::{
     grants::{Grants, Recognized, Shown},
 };
 
-/// What whoever monitors a daemon may ask without saying who that is: it tells nothing.
+/// What a monitor may ask without saying who it is: the answer tells nothing.
 const FOR_ALL: &str = "/livez";
 
 /// What decides whether a request that comes over TCP is let in.
