@@ -110,10 +110,13 @@ impl Home {
                 if let Some((place, Look { lost, homeless })) = seen {
                     (self.place, self.seen) = (place, homeless);
                     let trouble = lost.as_ref().and_then(|lost| lost.as_ref().err().cloned());
-                    let is_new = trouble != self.trouble;
-                    self.trouble = trouble;
-                    if let Some(lost) = lost.filter(|lost| lost.is_ok() || is_new) {
-                        return Change::Lost(lost);
+                    let before = std::mem::replace(&mut self.trouble, trouble);
+                    match lost {
+                        Some(Err(_)) if before == self.trouble => {}
+                        Some(lost) => return Change::Lost(lost),
+                        // It is back as it was: what was written meanwhile may be missing.
+                        None if before.is_some() => return Change::Lost(Ok(())),
+                        None => {}
                     }
                 }
             }
