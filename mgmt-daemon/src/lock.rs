@@ -3,7 +3,6 @@
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Read, Write},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -68,9 +67,9 @@ impl Lock {
 
     /// Whether this is still the lock of a file or directory: the file that is locked may have been removed.
     pub fn is_on(&self, what: &Path) -> bool {
-        let identity = |found: io::Result<fs::Metadata>| found.ok().map(|found| (found.dev(), found.ino()));
-        let locked = identity(self.file.metadata());
-        locked.is_some() && locked == identity(fs::metadata(Self::path(what)))
+        let named = fs::metadata(Self::path(what));
+        let locked = self.file.metadata();
+        matches!((locked, named), (Ok(locked), Ok(named)) if files::is_same(&locked, &named))
     }
 
     /// Lets the program that this process is going to execute, and what that starts, have the lock.

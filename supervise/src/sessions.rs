@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     fs::{self, File, TryLockError},
     io,
     os::{
@@ -29,6 +30,9 @@ use crate::unix::{Stat, open};
 
 /// Between two looks.
 const ROUND: Duration = Duration::from_millis(20);
+
+/// What Linux writes behind the path of what was removed (`proc_pid_fd(5)`).
+const REMOVED: &[u8] = b" (deleted)";
 
 /// How long processes have to end that are asked to. Longer ones are killed.
 const TERM_TIMEOUT: Duration = Duration::from_secs(2);
@@ -226,10 +230,17 @@ pub fn has_open(id: i32, path: &Path) -> Option<bool> {
     let directory = fs::canonicalize(path.parent()?).ok()?;
     let path = directory.join(path.file_name()?);
     let mut removed = path.clone().into_os_string();
-    removed.push(" (deleted)");
+    removed.push(OsStr::from_bytes(REMOVED));
     let descriptors = fs::read_dir(format!("/proc/{id}/fd")).ok()?.flatten();
     let mut targets = descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
     Some(targets.any(|target| target == path || target.as_os_str() == removed))
+}
+
+/// The path that the directory of a process had which was removed. `None` if it is there, or this user may not see that.
+pub fn removed_directory(id: i32) -> Option<PathBuf> {
+    let directory = fs::read_link(format!("/proc/{id}/cwd")).ok()?;
+    let path = directory.as_os_str().as_bytes().strip_suffix(REMOVED)?;
+    Some(OsStr::from_bytes(path).into())
 }
 
 /// Whether a process leads a session.

@@ -5,6 +5,12 @@ use std::{
     io::Write,
     path::PathBuf,
     process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use mgmt_api::{State, operator};
@@ -30,10 +36,39 @@ fn on_disk(host: &Host, agent: &Daemon, file: &str) -> PathBuf {
     root.join(state.strip_prefix("/").expect("a full path"))
 }
 
-fn fill(host: &Host, agent: &Daemon) {
-    let mut file = File::create(on_disk(host, agent, "fill")).expect("a file can be made");
-    let zeros = vec![0; 1 << 12];
-    while file.write_all(&zeros).is_ok() {}
+/// Fills the agent's disk, and keeps it full: what others remove there, or make shorter, is filled as well.
+struct Filled {
+    path: PathBuf,
+    is_over: Arc<AtomicBool>,
+    filling: JoinHandle<()>,
+}
+
+impl Filled {
+    fn new(host: &Host, agent: &Daemon) -> Self {
+        let path = on_disk(host, agent, "fill");
+        let mut file = File::create(&path).expect("a file can be made");
+        let mut fill = move || while file.write_all(&[0; 1 << 12]).is_ok() {};
+        fill();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let ends = Arc::clone(&is_over);
+        let filling = thread::spawn(move || {
+            while !ends.load(Ordering::Relaxed) {
+                fill();
+                thread::park_timeout(Duration::from_millis(1));
+            }
+        });
+        Self {
+            path,
+            is_over,
+            filling,
+        }
+    }
+
+    fn free(self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.filling.join().expect("it has ended");
+        fs::remove_file(self.path).expect("it is ours");
+    }
 }
 
 fn desired(host: &Host, agent: &Daemon) -> String {
@@ -57,7 +92,7 @@ fn nodes_outlive_a_full_disk_and_what_should_run_is_done_when_there_is_space() {
     assert_deployed(&controlling.deploy_configuration(&configuration("c1", &wanted)));
     let before = assert_all_run(&host, &mut controlling, &wanted);
 
-    fill(&host, &agent);
+    let filled = Filled::new(&host, &agent);
     let mut operator = Operator::connect(agent.broker());
     let mut stop = |node: &str| {
         let told = operator
@@ -73,7 +108,7 @@ fn nodes_outlive_a_full_disk_and_what_should_run_is_done_when_there_is_space() {
     controlling.hear_said(&["node worker-1 waits: space in ", " is short: 0 MiB are free"]);
     assert_eq!(host.pids()["manager"], before["manager"]);
 
-    fs::remove_file(on_disk(&host, &agent, "fill")).expect("it is ours");
+    filled.free();
     controlling.hear_states(&["worker-1"], State::Running);
     assert_eq!(
         operator.ask(operator::START, &["worker-2"]),

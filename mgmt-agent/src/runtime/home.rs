@@ -1,14 +1,7 @@
 //! Looks now and then whether the agent's directory is still what it was, and makes it again if it is not: a file system may be lost, and directories
 //! are removed, or emptied, by mistake. So are those of nodes: what is written there is lost.
 
-use std::{
-    collections::BTreeSet,
-    fs, io,
-    os::unix::{ffi::OsStrExt, fs::MetadataExt},
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, fs, io, os::unix::ffi::OsStrExt, path::PathBuf, sync::Arc, time::Duration};
 
 use broker_codec::data::ZeekString;
 use broker_endpoint::with_causes;
@@ -17,6 +10,7 @@ use mgmt_daemon::{
     lock::{Lock, LockError},
     process::enter,
 };
+use supervise::sessions::{ids, removed_directory};
 use tokio::{
     task::{JoinHandle, spawn_blocking},
     time::{Instant, sleep_until},
@@ -140,12 +134,8 @@ impl Place {
 
     /// Makes the directory again if it is lost.
     fn renew(&mut self) -> Option<Result<(), String>> {
-        let identity = |path: &Path| -> io::Result<(u64, u64)> {
-            let found = fs::metadata(path)?;
-            Ok((found.dev(), found.ino()))
-        };
-        let is_entered = match (identity(&self.directory), identity(Path::new("."))) {
-            (Ok(named), Ok(entered)) => named == entered,
+        let is_entered = match (fs::metadata(&self.directory), fs::metadata(".")) {
+            (Ok(named), Ok(entered)) => files::is_same(&named, &entered),
             (Err(error), _) if error.kind() != io::ErrorKind::NotFound => {
                 // Where it cannot be looked at, another one cannot be made.
                 return Some(Err(error.to_string()));
@@ -182,14 +172,13 @@ impl Place {
 
     /// The nodes that work in directories which are gone. Of processes of other users the agent may not see that.
     fn homeless(&self) -> BTreeSet<ZeekString> {
-        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let places = processes.filter_map(|process| fs::read_link(process.path().join("cwd")).ok());
-        let gone = places.filter_map(|place| {
-            let inside = place.strip_prefix(&self.nodes).ok()?.as_os_str().as_bytes();
-            let name = inside.strip_suffix(b" (deleted)")?;
-            (!name.contains(&b'/')).then(|| ZeekString::from(name))
-        });
-        gone.collect()
+        let removed = ids()
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(removed_directory);
+        let of_nodes = removed.filter(|directory| directory.parent() == Some(&self.nodes));
+        let names = of_nodes.filter_map(|directory| Some(directory.file_name()?.as_bytes().into()));
+        names.collect()
     }
 }
 

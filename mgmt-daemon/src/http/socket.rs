@@ -1,8 +1,8 @@
 //! The control socket: a Unix socket that only the daemon's user and root may connect to.
 
 use std::{
-    fs, io,
-    os::unix::fs::MetadataExt,
+    fs::{self, Metadata},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -65,8 +65,8 @@ impl ControlSocket {
 struct Listener {
     path: PathBuf,
     socket: UnixListener,
-    /// Which file it is.
-    identity: Option<(u64, u64)>,
+    /// Its file as it was made.
+    file: Option<Metadata>,
 }
 
 impl Listener {
@@ -79,14 +79,15 @@ impl Listener {
         let socket = UnixListener::from_std(files::listen(short.unwrap_or(path))?)?;
         Ok(Self {
             socket,
-            identity: identity(path),
+            file: fs::symlink_metadata(path).ok(),
             path: path.to_owned(),
         })
     }
 
     /// Whether the path is this socket's.
     fn is_there(&self) -> bool {
-        self.identity.is_some() && identity(&self.path) == self.identity
+        let found = fs::symlink_metadata(&self.path);
+        matches!((&self.file, found), (Some(made), Ok(found)) if files::is_same(made, &found))
     }
 
     /// Listens anew if the path is no longer this socket's.
@@ -123,11 +124,6 @@ impl Drop for Listener {
             let _ = fs::remove_file(&self.path);
         }
     }
-}
-
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    let found = fs::symlink_metadata(path).ok()?;
-    Some((found.dev(), found.ino()))
 }
 
 impl Drop for ControlSocket {

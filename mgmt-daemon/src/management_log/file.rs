@@ -1,7 +1,6 @@
 use std::{
     fs,
     io::{self, Write},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -103,8 +102,7 @@ impl LogFile {
             return Ok(false);
         };
         let open = file.metadata()?;
-        let stays = fs::metadata(&self.path)
-            .is_ok_and(|there| (there.dev(), there.ino()) == (open.dev(), open.ino()));
+        let stays = fs::metadata(&self.path).is_ok_and(|there| files::is_same(&there, &open));
         if stays {
             return Ok(false);
         }

@@ -16,7 +16,7 @@ use std::{
 use broker_codec::data::ZeekString;
 use rustix::process::Signal;
 use supervise::{
-    sessions::{ids, is_locked, leads_session},
+    sessions::{ids, is_locked, leads_session, removed_directory},
     unix::Record,
 };
 use tokio::time::timeout;
@@ -77,7 +77,8 @@ pub(super) fn find(nodes: &Path, others: &BTreeSet<i32>) -> Strays {
         let Some((name, directory)) = node_of(id).filter(|(_, directory)| is_here(directory)) else {
             continue;
         };
-        if is_locked(&directory.join(launcher::LOCK)) || !works_nowhere(id) {
+        // What a node leaves behind when it ends looks like it, and has a directory.
+        if is_locked(&directory.join(launcher::LOCK)) || removed_directory(id).is_none() {
             continue;
         }
         if let Ok(stray) = Stray::of(id, GONE_TIMEOUT) {
@@ -90,12 +91,6 @@ pub(super) fn find(nodes: &Path, others: &BTreeSet<i32>) -> Strays {
         }
     }
     strays
-}
-
-/// Whether the directory is gone that a process works in. What a node leaves behind when it ends looks like it, and has one.
-fn works_nowhere(id: i32) -> bool {
-    let place = fs::read_link(format!("/proc/{id}/cwd"));
-    place.is_ok_and(|place| place.as_os_str().as_bytes().ends_with(b" (deleted)"))
 }
 
 /// Which node a process is, and where it works, if it was started as one.
