@@ -306,6 +306,9 @@ fn on_a_terminal_it_is_asked_before_anything_is_deployed() {
     let controller = Controller::start::<&str>(&[]);
     let directory = controller.working_dir("controller");
     json_of(&put(&directory, "If-None-Match: *\r\n", "{}"));
+    let status = on_terminal(&directory, "status", "");
+    let last = "\u{1b}[32mnothing is deployed: 0 nodes\u{1b}[0m";
+    assert!(status.printed().contains(last), "{status:?}");
     let refused = on_terminal(&directory, "deploy", "n\n");
     assert_eq!(refused.exit, 1, "{refused:?}");
     assert!(

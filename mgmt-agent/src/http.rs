@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `GET /v1/status` | [`AgentStatus`](mgmt_api::operator::AgentStatus) |
 //! | `GET /v1/nodes/{node}/outputs` | [`Outputs`](mgmt_api::operator::Outputs) |
+//! | `GET /v1/nodes/{node}/history` | [`NodeHistory`](mgmt_api::operator::NodeHistory) |
 //! | `POST /v1/nodes/stop`, `POST /v1/nodes/start`, with a [`Selection`](mgmt_api::operator::Selection) | [`Changed`](mgmt_api::operator::Changed) |
 
 use mgmt_api::{OperatorRequest, operator::NodeName};
@@ -27,6 +28,7 @@ pub(crate) fn routes() -> Router<Door<OperatorRequest>> {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/nodes/{node}/outputs", get(outputs))
+        .route("/v1/nodes/{node}/history", get(history))
         .route("/v1/nodes/stop", post(stop))
         .route("/v1/nodes/start", post(start))
 }
@@ -37,6 +39,10 @@ async fn status(operator: Operator) -> Answered {
 
 async fn outputs(operator: Operator, Path(node): Path<String>) -> Answered {
     operator.asks(OperatorRequest::Outputs(NodeName { node })).await
+}
+
+async fn history(operator: Operator, Path(node): Path<String>) -> Answered {
+    operator.asks(OperatorRequest::History(NodeName { node })).await
 }
 
 async fn stop(operator: Operator, body: Bytes) -> Answered {

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use broker_codec::{Data, EndpointId, data::ZeekString, zeek::Event};
-use mgmt_api::{IdSource, NodeLinkMessage, NodeMessage, Now};
+use mgmt_api::{HostState, IdSource, NodeLinkMessage, NodeMessage, Now};
 use mgmt_daemon::machine::Machine;
 use serde::{Deserialize, Serialize};
 
@@ -280,6 +280,10 @@ impl Machine for BrokerAgent {
     type Request = ZeekString;
 
     const TICK: Input = Input::Agent(core::Input::Tick);
+
+    fn host(state: HostState) -> Input {
+        Input::Agent(core::Input::Host(state))
+    }
 
     fn start(Start { settings, desired }: Start, ids: Box<dyn IdSource>) -> Self {
         let mut machine = Self::new(settings, ids);

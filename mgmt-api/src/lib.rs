@@ -67,7 +67,7 @@ pub use supervisor::{
     ClusterEndpoint, NodeConfig, SupervisedNode, SupervisorLayout, SupervisorMessage, SupervisorRequest,
     SupervisorResponse, SupervisorStatus, release,
 };
-pub use time::{Now, WallClock};
+pub use time::{HostState, Now, WallClock};
 pub use turn::{LogLine, Turn};
 
 /// The version of the controller's, agent's and node's API: 1 in every Zeek release so far

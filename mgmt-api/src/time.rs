@@ -73,6 +73,16 @@ impl WallClock {
         self.since_1970.as_secs()
     }
 
+    /// In milliseconds since the beginning of 1970.
+    pub fn unix_millis(self) -> u64 {
+        u64::try_from(self.since_1970.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// How far it is from another time.
+    pub const fn abs_diff(self, other: Self) -> Duration {
+        self.since_1970.abs_diff(other.since_1970)
+    }
+
     /// How an operator is told of it at another time: without the date if it is of the same day.
     pub fn told_at(self, now: Self) -> String {
         let text = self.to_string();
@@ -117,6 +127,15 @@ impl fmt::Display for WallClock {
         let time = Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
         time.strftime("%Y-%m-%d %H:%M:%S").fmt(f)
     }
+}
+
+/// How a daemon's host, and the daemon itself, are besides what its core decides. A core is told when that changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostState {
+    /// The time of day: it was set since the core was last told.
+    pub wall_clock: WallClock,
+    /// What an operator should mend, although all may run as deployed.
+    pub warnings: Vec<String>,
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ impl Daemon<'_> {
     }
 
     /// How each cluster is; of a controller that has one, as if that was named.
-    pub(crate) async fn status_of_all(&self) -> Result<Exit, ClientError> {
+    pub(crate) async fn status_of_all(&self, is_wide: bool) -> Result<Exit, ClientError> {
         // A controller up to 0.1 has but one.
         let all: Option<Clusters> = self.client.get_if_there("/v1/clusters").await?;
         let mut names = all.unwrap_or_default().clusters.into_iter();
@@ -50,7 +50,7 @@ impl Daemon<'_> {
         let first = names.next();
         // One that is alone because others may not be seen is named.
         if names.peek().is_none() && first.as_deref().is_none_or(|first| first == "default") {
-            return self.status_of_one().await;
+            return self.status_of_one(is_wide).await;
         }
         let (mut asked, mut clusters) = (JoinSet::new(), Vec::new());
         for name in first.into_iter().chain(names) {
@@ -69,8 +69,13 @@ impl Daemon<'_> {
         clusters
             .sort_by(|a, b| (a.cluster != "default", &a.cluster).cmp(&(b.cluster != "default", &b.cluster)));
         let (mut text, mut wrong) = (String::new(), Vec::new());
+        let warnings = clusters.first().map(status::of_controller).unwrap_or_default();
         for status in &clusters {
-            let (of_cluster, exit) = status::of_cluster(status);
+            let alone = ClusterStatus {
+                warnings: Vec::new(),
+                ..status.clone()
+            };
+            let (of_cluster, exit) = status::of_cluster(&alone, is_wide);
             text += &of_cluster;
             text += "\n";
             if exit != Exit::Done {
@@ -78,7 +83,9 @@ impl Daemon<'_> {
             }
         }
         let all = counted(clusters.len(), "cluster");
+        text.extend(warnings.iter().map(|warning| format!("WARNING: {warning}\n")));
         let _ = match &wrong[..] {
+            [] if !warnings.is_empty() => writeln!(text, "as deployed in {all}, with WARNINGS (controller)"),
             [] => writeln!(text, "all as deployed in {all}"),
             _ => writeln!(
                 text,
@@ -87,12 +94,13 @@ impl Daemon<'_> {
                 first_of(&wrong)
             ),
         };
-        self.show(&StatusOfAll { clusters }, &text);
-        Ok(if wrong.is_empty() {
+        let exit = if wrong.is_empty() && warnings.is_empty() {
             Exit::Done
         } else {
             Exit::Failed
-        })
+        };
+        self.show_coloured(&StatusOfAll { clusters }, &text, exit);
+        Ok(exit)
     }
 }
 

@@ -4,13 +4,14 @@ use std::{fmt::Write as _, io::Write as _};
 
 use broker_codec::data::escape;
 use mgmt_api::operator::{
-    About, AgentStatus, Changed, ClusterStatus, Failure, Outputs, Program, Reloaded, Selection, Values,
+    About, AgentStatus, Changed, ClusterStatus, Failure, Program, Reloaded, Selection, Values,
 };
 use serde::Serialize;
 
 use crate::{
     Exit,
     client::{Client, ClientError, part},
+    colours,
     options::{Command, Options, Which},
     place::Place,
     status,
@@ -36,13 +37,14 @@ pub(crate) async fn run(options: &Options) -> Result<Exit, ClientError> {
         options,
     };
     match &options.command {
-        Command::Status => daemon.status().await,
+        Command::Status(form) => daemon.status(form.is_wide()).await,
         Command::Clusters { command } => daemon.clusters(command.as_ref()).await,
-        Command::Instances => daemon.instances().await,
+        Command::Instances(form) => daemon.instances(form.is_wide()).await,
         Command::Stop(which) => daemon.change("stop", which).await,
         Command::Start(which) => daemon.change("start", which).await,
         Command::Restart(which) => daemon.restart(which).await,
         Command::Logs { node } => daemon.logs(node).await,
+        Command::Diag { node } => daemon.diagnose(node).await,
         Command::Print { id, nodes } => daemon.values(id, nodes).await,
         Command::Deploy { file, yes } => daemon.deploy(file.as_deref(), *yes).await,
         Command::Deployments { id } => daemon.deployments(id.as_deref()).await,
@@ -56,7 +58,7 @@ pub(crate) async fn run(options: &Options) -> Result<Exit, ClientError> {
 
 impl Daemon<'_> {
     /// The path of what belongs to a cluster; an agent has but one.
-    fn path(&self, rest: &str) -> String {
+    pub(crate) fn path(&self, rest: &str) -> String {
         match self.program {
             Program::Controller => {
                 let cluster = self.options.cluster().unwrap_or("default");
@@ -81,29 +83,29 @@ impl Daemon<'_> {
         }
     }
 
-    async fn status(&self) -> Result<Exit, ClientError> {
+    async fn status(&self, is_wide: bool) -> Result<Exit, ClientError> {
         match self.program {
-            Program::Controller if self.options.cluster().is_none() => self.status_of_all().await,
-            Program::Controller => self.status_of_one().await,
+            Program::Controller if self.options.cluster().is_none() => self.status_of_all(is_wide).await,
+            Program::Controller => self.status_of_one(is_wide).await,
             Program::Agent => {
                 let status: AgentStatus = self.client.get(&self.path("status")).await?;
-                let (text, exit) = status::of_agent(&status);
-                self.show(&status, &text);
+                let (text, exit) = status::of_agent(&status, is_wide);
+                self.show_coloured(&status, &text, exit);
                 Ok(exit)
             }
         }
     }
 
-    pub(crate) async fn status_of_one(&self) -> Result<Exit, ClientError> {
+    pub(crate) async fn status_of_one(&self, is_wide: bool) -> Result<Exit, ClientError> {
         let status: ClusterStatus = self.client.get(&self.path("status")).await?;
-        let (text, exit) = status::of_cluster(&status);
-        self.show(&status, &text);
+        let (text, exit) = status::of_cluster(&status, is_wide);
+        self.show_coloured(&status, &text, exit);
         Ok(exit)
     }
 
-    async fn instances(&self) -> Result<Exit, ClientError> {
+    async fn instances(&self, is_wide: bool) -> Result<Exit, ClientError> {
         let status: ClusterStatus = self.client.get(&self.path_of_cluster("status")?).await?;
-        let (text, exit) = status::of_instances(&status);
+        let (text, exit) = status::of_instances(&status, is_wide);
         self.show(&status.instances, &text);
         Ok(exit)
     }
@@ -126,27 +128,6 @@ impl Daemon<'_> {
             return Err(ClientError::Usage(usage));
         }
         self.change("restart", which).await
-    }
-
-    async fn logs(&self, node: &str) -> Result<Exit, ClientError> {
-        let path = self.path(&format!("nodes/{}/outputs", part(node)));
-        let outputs: Outputs = self.client.get(&path).await?;
-        let mut text = String::new();
-        for (name, output) in [
-            ("standard output", &outputs.stdout),
-            ("standard error", &outputs.stderr),
-        ] {
-            if !output.is_empty() {
-                let _ = writeln!(text, "--- {name} of {node}\n{}", output.trim_end());
-            }
-        }
-        if text.is_empty() {
-            text = format!(
-                "{node} has not ended since it was last up: what it writes is in stdout and stderr of its directory, under systemd in the journal\n"
-            );
-        }
-        self.show(&outputs, &text);
-        Ok(Exit::Done)
     }
 
     /// Prints a variable of nodes.
@@ -210,6 +191,17 @@ impl Daemon<'_> {
             Exit::Done
         } else {
             Exit::Failed
+        }
+    }
+
+    /// The same, with states and verdict in colours on a terminal.
+    pub(crate) fn show_coloured(&self, answer: &impl Serialize, text: &str, exit: Exit) {
+        if self.options.json {
+            show_json(answer);
+        } else if colours::are_wanted() {
+            print(&colours::painted(&escaped(text), exit));
+        } else {
+            print(&escaped(text));
         }
     }
 

@@ -6,11 +6,13 @@
 //! | [`client`] | asks a daemon, by HTTP |
 //! | [`clusters`] | what commands about several clusters ask for, and say |
 //! | [`cluster_file`] | zeek-client's cluster files, read and written |
+//! | [`colours`] | states and verdicts in colours |
 //! | [`commands`] | what each command asks for, and says |
 //! | [`configurations`] | the same of commands about configurations |
 //! | [`deploy`] | the same of commands about deployments |
 //! | [`diff`] | in what two configurations differ |
 //! | [`events`] | the stream of events, read and shown |
+//! | [`nodes`] | what commands about one node ask for, and say |
 //! | [`options`] | the command line |
 //! | [`place`] | where a daemon is asked |
 //! | [`status`] | how `status` is shown, and what it means |
@@ -20,11 +22,13 @@ mod access;
 mod client;
 mod cluster_file;
 mod clusters;
+mod colours;
 mod commands;
 mod configurations;
 mod deploy;
 mod diff;
 mod events;
+mod nodes;
 mod options;
 mod place;
 mod status;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{
-    Args, Parser, Subcommand,
+    Args, Parser, Subcommand, ValueEnum,
     builder::{OsStringValueParser, TypedValueParser},
 };
 use mgmt_api::{ClusterRole, access::Role, operator::Station};
@@ -61,14 +61,14 @@ impl Options {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show what runs, against what is deployed; the last line says whether all is well
-    Status,
+    Status(Form),
     /// Show the clusters of a controller, or delete one
     Clusters {
         #[command(subcommand)]
         command: Option<ClustersCommand>,
     },
     /// Show the instances and their agents, by way of the controller
-    Instances,
+    Instances(Form),
     /// Stop nodes; they stay away until they are started, also over restarts, deployments and reboots
     Stop(Which),
     /// Start nodes that were stopped
@@ -77,6 +77,11 @@ pub(crate) enum Command {
     Restart(Which),
     /// Show what a node last wrote to its standard output and standard error before it ended
     Logs {
+        #[arg(value_name = "NODE")]
+        node: String,
+    },
+    /// Show what has become of a node: its states, why it ended, and what it wrote then
+    Diag {
         #[arg(value_name = "NODE")]
         node: String,
     },
@@ -120,6 +125,25 @@ pub(crate) enum Command {
     /// Show, make and revoke tokens, by which programs say over HTTP who they are
     #[command(subcommand)]
     Token(TokenCommand),
+}
+
+/// How much is shown.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Form {
+    /// With more columns: wide
+    #[arg(short, long, value_name = "FORM")]
+    output: Option<Output>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Output {
+    Wide,
+}
+
+impl Form {
+    pub(crate) const fn is_wide(self) -> bool {
+        matches!(self.output, Some(Output::Wide))
+    }
 }
 
 #[derive(Debug, Subcommand)]

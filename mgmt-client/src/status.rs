@@ -15,9 +15,14 @@ use crate::Exit;
 const NAMED_MAX: usize = 4;
 
 /// The status of a cluster, in words.
-pub(crate) fn of_cluster(status: &ClusterStatus) -> (String, Exit) {
+pub(crate) fn of_cluster(status: &ClusterStatus, is_wide: bool) -> (String, Exit) {
+    let since = status.deployed_at.as_ref().map(|at| format!(" since {at}"));
     let mut text = match &status.deployed {
-        Some(id) => format!("cluster {}: configuration {id} is deployed", status.cluster),
+        Some(id) => format!(
+            "cluster {}: configuration {id} is deployed{}",
+            status.cluster,
+            since.unwrap_or_default()
+        ),
         None => format!("cluster {}: nothing is deployed", status.cluster),
     };
     if status.is_another_staged {
@@ -25,19 +30,27 @@ pub(crate) fn of_cluster(status: &ClusterStatus) -> (String, Exit) {
     }
     text += "\n";
     let mut all = Summary::default();
-    let mut table = table();
+    let mut table = table(is_wide);
     for report in &status.instances {
         for node in &report.nodes {
-            table.add_row(row(&report.instance, node));
+            let address = report.address.as_deref();
+            table.add_row(row(&report.instance, address, node, is_wide));
         }
         all.instance(report);
     }
+    all.warn("controller", of_controller(status));
     all.finish(text, &table, status.deployed.is_some())
 }
 
+/// What an operator should mend of the controller itself.
+pub(crate) fn of_controller(status: &ClusterStatus) -> Vec<String> {
+    let warnings = status.warnings.iter();
+    warnings.map(|warning| format!("controller: {warning}")).collect()
+}
+
 /// The instances of a cluster and their agents, in words.
-pub(crate) fn of_instances(status: &ClusterStatus) -> (String, Exit) {
-    let mut table = table_of([
+pub(crate) fn of_instances(status: &ClusterStatus, is_wide: bool) -> (String, Exit) {
+    let mut header = vec![
         "INSTANCE",
         "DEPLOYED",
         "CONNECTED",
@@ -47,11 +60,13 @@ pub(crate) fn of_instances(status: &ClusterStatus) -> (String, Exit) {
         "SUPERVISION",
         "CONFIGURATION",
         "NODES",
-    ]);
+    ];
+    header.extend(is_wide.then_some("CLOCK"));
+    let mut table = table_of(header);
     let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
     let is = |is: bool| if is { "yes" } else { "no" }.to_owned();
     for report in &status.instances {
-        table.add_row([
+        let mut row = vec![
             report.instance.clone(),
             is(report.is_deployed),
             is(report.is_connected),
@@ -61,7 +76,9 @@ pub(crate) fn of_instances(status: &ClusterStatus) -> (String, Exit) {
             shown(&report.supervise),
             shown(&report.configuration),
             report.nodes.len().to_string(),
-        ]);
+        ];
+        row.extend(is_wide.then(|| shown(&report.clock_ahead.map(clock))));
+        table.add_row(row);
     }
     let deployed = || status.instances.iter().filter(|report| report.is_deployed);
     let connected = deployed().filter(|report| report.is_connected).count();
@@ -87,7 +104,7 @@ pub(crate) fn of_instances(status: &ClusterStatus) -> (String, Exit) {
 }
 
 /// The status of one sensor, by its agent.
-pub(crate) fn of_agent(status: &AgentStatus) -> (String, Exit) {
+pub(crate) fn of_agent(status: &AgentStatus, is_wide: bool) -> (String, Exit) {
     let what = match &status.configuration {
         Some(id) => format!("configuration {id}"),
         None => "no configuration".to_owned(),
@@ -99,18 +116,19 @@ pub(crate) fn of_agent(status: &AgentStatus) -> (String, Exit) {
         elapsed(status.uptime),
         status.supervise,
     );
-    let mut table = table();
+    let mut table = table(is_wide);
     for node in &status.nodes {
-        table.add_row(row(&status.instance, node));
+        table.add_row(row(&status.instance, None, node, is_wide));
     }
     let mut all = Summary::default();
     let of_instance = |text: &String| format!("instance {}: {text}", status.instance);
-    let problems = status.trouble.iter().chain(&status.warnings);
-    all.problems = problems.map(of_instance).collect();
+    let name = format!("instance {}", status.instance);
     all.notes = status.notes.iter().map(of_instance).collect();
-    if !all.problems.is_empty() {
-        all.wrong.push(format!("instance {}", status.instance));
+    if let Some(trouble) = &status.trouble {
+        all.problems.push(of_instance(trouble));
+        all.wrong.push(name.clone());
     }
+    all.warn(&name, status.warnings.iter().map(of_instance));
     for node in &status.nodes {
         all.node(&status.instance, node);
     }
@@ -130,6 +148,10 @@ struct Summary {
     problems: Vec<String>,
     /// The nodes and instances that these are about.
     wrong: Vec<String>,
+    /// What is to be mended although all is as deployed,
+    warnings: Vec<String>,
+    /// and of what.
+    warned: Vec<String>,
 }
 
 impl Summary {
@@ -141,11 +163,12 @@ impl Summary {
         self.instances += 1;
         self.connected += usize::from(report.is_connected);
         self.problems.extend(report.trouble.clone());
-        self.problems.extend_from_slice(&report.warnings);
         self.notes.extend_from_slice(&report.notes);
-        if report.trouble.is_some() || !report.warnings.is_empty() {
-            self.wrong.push(format!("instance {instance}"));
+        let name = format!("instance {instance}");
+        if report.trouble.is_some() {
+            self.wrong.push(name.clone());
         }
+        self.warn(&name, report.warnings.iter().cloned());
         for node in &report.nodes {
             // That of its instance stands for its own.
             if report.trouble.is_some() && node.state == State::Unknown {
@@ -153,6 +176,15 @@ impl Summary {
             } else {
                 self.node(instance, node);
             }
+        }
+    }
+
+    /// Something is to be mended of this.
+    fn warn(&mut self, name: &str, warnings: impl IntoIterator<Item = String>) {
+        let before = self.warnings.len();
+        self.warnings.extend(warnings);
+        if self.warnings.len() > before {
+            self.warned.push(name.to_owned());
         }
     }
 
@@ -195,7 +227,13 @@ impl Summary {
         if !self.stopped.is_empty() {
             let _ = writeln!(text, "stopped by an operator: {}", self.stopped.join(", "));
         }
-        for line in self.notes.iter().chain(&self.problems) {
+        for line in &self.notes {
+            let _ = writeln!(text, "{line}");
+        }
+        for line in &self.warnings {
+            let _ = writeln!(text, "WARNING: {line}");
+        }
+        for line in &self.problems {
             let _ = writeln!(text, "{line}");
         }
         let states = self
@@ -205,7 +243,8 @@ impl Summary {
         let states: Vec<String> = states.collect();
         let is_well = self.problems.is_empty();
         let verdict = match (is_well, is_deployed) {
-            (true, true) if self.stopped.is_empty() => "all as deployed".to_owned(),
+            (true, true) if self.stopped.is_empty() && self.warned.is_empty() => "all as deployed".to_owned(),
+            (true, true) if self.stopped.is_empty() => "as deployed".to_owned(),
             (true, true) => format!(
                 "as deployed but for {} that an operator has stopped",
                 counted(self.stopped.len(), "node")
@@ -213,7 +252,11 @@ impl Summary {
             (true, false) => "nothing is deployed".to_owned(),
             (false, _) => format!("NOT as deployed ({})", first_of(&self.wrong)),
         };
-        let _ = write!(text, "{verdict}: ");
+        text += &verdict;
+        if !self.warned.is_empty() {
+            let _ = write!(text, ", with WARNINGS ({})", first_of(&self.warned));
+        }
+        text += ": ";
         if self.instances > 0 {
             let instances = counted(self.instances, "instance");
             let _ = write!(text, "{} of {instances} connected, ", self.connected);
@@ -223,19 +266,24 @@ impl Summary {
             let _ = write!(text, " ({})", states.join(", "));
         }
         text += "\n";
+        let is_well = is_well && self.warned.is_empty();
         (text, if is_well { Exit::Done } else { Exit::Failed })
     }
 }
 
-fn table() -> Table {
-    table_of(["INSTANCE", "NODE", "ROLE", "STATE", "PID", "UP", "RESTARTS"])
+fn table(is_wide: bool) -> Table {
+    let mut header = vec!["INSTANCE", "NODE", "ROLE", "STATE", "PID", "UP", "RESTARTS"];
+    if is_wide {
+        header.extend(["ZEEK", "PORT", "METRICS", "HEARTBEAT", "DROPPED", "ADDRESS"]);
+    }
+    table_of(header)
 }
 
 /// A table without lines around its cells.
-pub(crate) fn table_of<const N: usize>(header: [&str; N]) -> Table {
+pub(crate) fn table_of<'a>(header: impl IntoIterator<Item = &'a str>) -> Table {
     let mut table = Table::new();
     table.load_preset(NOTHING);
-    table.set_header(header);
+    table.set_header(header.into_iter().collect::<Vec<_>>());
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
@@ -248,9 +296,9 @@ pub(crate) fn lines(table: &Table) -> String {
     lines.collect()
 }
 
-fn row(instance: &str, node: &NodeReport) -> [String; 7] {
+fn row(instance: &str, address: Option<&str>, node: &NodeReport, is_wide: bool) -> Vec<String> {
     let shown = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
-    [
+    let mut row = vec![
         instance.to_owned(),
         node.node.clone(),
         node.role.to_string(),
@@ -258,10 +306,32 @@ fn row(instance: &str, node: &NodeReport) -> [String; 7] {
         shown(node.pid.map(|pid| pid.to_string())),
         shown(node.uptime.map(elapsed)),
         node.restarts.to_string(),
-    ]
+    ];
+    if is_wide {
+        let beat = node.heartbeat.as_ref();
+        let port = |port: Option<u16>| shown(port.map(|port| port.to_string()));
+        let installed = node.zeek_installed.as_ref();
+        let installed = installed.map(|version| format!(" ({version} is installed)"));
+        row.extend([
+            shown(node.zeek.clone()) + &installed.unwrap_or_default(),
+            port(node.port),
+            port(node.metrics_port),
+            shown(beat.map(|beat| format!("{} ago", elapsed(beat.age)))),
+            shown(beat.map(|beat| beat.dropped.to_string())),
+            shown(address.map(str::to_owned)),
+        ]);
+    }
+    row
 }
 
-fn elapsed(seconds: u64) -> String {
+/// By how much a clock is ahead, from milliseconds, to a tenth of a second.
+fn clock(ahead: i64) -> String {
+    let tenths = (ahead.unsigned_abs() + 50) / 100;
+    let sign = if ahead < 0 && tenths > 0 { "-" } else { "+" };
+    format!("{sign}{}.{} s", tenths / 10, tenths % 10)
+}
+
+pub(crate) fn elapsed(seconds: u64) -> String {
     Elapsed(Duration::from_secs(seconds)).to_string()
 }
 

@@ -8,6 +8,7 @@
 //! | `DELETE /v1/clusters/{cluster}` | nothing [`Changed`](mgmt_api::operator::Changed) |
 //! | `GET /v1/clusters/{cluster}/status` | [`ClusterStatus`](mgmt_api::operator::ClusterStatus) |
 //! | `GET /v1/clusters/{cluster}/nodes/{node}/outputs` | [`Outputs`](mgmt_api::operator::Outputs) |
+//! | `GET /v1/clusters/{cluster}/nodes/{node}/history` | [`NodeHistory`](mgmt_api::operator::NodeHistory) |
 //! | `GET /v1/clusters/{cluster}/configurations/staged`, `.../deployed` | [`ConfigurationFile`](mgmt_api::operator::ConfigurationFile), with its id as `ETag` |
 //! | `PUT /v1/clusters/{cluster}/configurations/staged`, with such a one | [`Staged`](mgmt_api::operator::Staged) |
 //! | `POST /v1/clusters/{cluster}/deployments` | [`Deployment`](mgmt_api::operator::Deployment) that has begun, with its place as `Location` |
@@ -92,6 +93,7 @@ pub(crate) fn routes(feed: Feed) -> Router<Door<Request>> {
             get(variable),
         )
         .route("/v1/clusters/{cluster}/nodes/{node}/outputs", get(outputs))
+        .route("/v1/clusters/{cluster}/nodes/{node}/history", get(history))
         .route("/v1/clusters/{cluster}/nodes/stop", post(stop))
         .route("/v1/clusters/{cluster}/nodes/start", post(start))
         .route("/v1/clusters/{cluster}/nodes/restart", post(restart))
@@ -193,6 +195,11 @@ async fn variables(operator: Operator, Path((cluster, id)): Path<(String, String
 
 async fn outputs(operator: Operator, Path((cluster, node)): Path<(String, String)>) -> Answered {
     let request = ClusterRequest::Outputs(NodeName { node });
+    operator.asks(Request::Of(cluster, request)).await
+}
+
+async fn history(operator: Operator, Path((cluster, node)): Path<(String, String)>) -> Answered {
+    let request = ClusterRequest::History(NodeName { node });
     operator.asks(Request::Of(cluster, request)).await
 }
 

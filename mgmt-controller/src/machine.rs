@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use broker_codec::data::ZeekString;
-use mgmt_api::{IdSource, Now, RequestKind};
+use mgmt_api::{HostState, IdSource, Now, RequestKind};
 use mgmt_daemon::machine::Machine;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,10 @@ impl Machine for Controller {
     type Request = (RequestKind, ZeekString);
 
     const TICK: Input = Input::Tick;
+
+    fn host(state: HostState) -> Input {
+        Input::Host(state)
+    }
 
     fn start(start: Start, ids: Box<dyn IdSource>) -> Self {
         Self::new(start.settings, start.restored, ids).with_clusters(start.clusters)

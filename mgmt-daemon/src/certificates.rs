@@ -7,6 +7,11 @@ use mgmt_api::WallClock;
 
 use crate::process::unix_time;
 
+/// How long before the end of a certificate there is a warning.
+const WARNING_BEFORE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+const RENEW: &str = "renew it, and have this daemon reload (SIGHUP, or mgmtctl reload)";
+
 /// What was read when the files were last loaded, at the start or by a reload. Files that have changed since are not in use.
 #[derive(Clone, Debug, Default)]
 pub struct Certificates(Vec<Expiry>);
@@ -31,15 +36,33 @@ impl Certificates {
     /// What is wrong with those that have ended.
     pub fn failing(&self) -> impl Iterator<Item = String> {
         let now = unix_time();
-        let ends = |expiry: &Expiry| u64::try_from(expiry.at).unwrap_or_default();
-        let ended = self.0.iter().filter(move |expiry| ends(expiry) <= now.as_secs());
-        ended.map(move |expiry| {
-            let at = WallClock::from_unix(Duration::from_secs(ends(expiry)));
+        let ended = self.0.iter().filter(move |expiry| end(expiry) <= now);
+        ended.map(|expiry| {
+            let at = WallClock::from_unix(end(expiry));
             format!(
-                "the {} in {} has expired, at {at}: connections are refused; renew it, and have this daemon reload (SIGHUP, or mgmtctl reload)",
+                "the {} in {} has expired, at {at}: connections are refused; {RENEW}",
                 expiry.what,
                 expiry.path.display()
             )
         })
     }
+
+    /// What is to be done about those that end soon.
+    pub fn ending(&self) -> impl Iterator<Item = String> {
+        let now = unix_time();
+        let is_near = move |expiry: &&Expiry| (now..now + WARNING_BEFORE).contains(&end(expiry));
+        self.0.iter().filter(is_near).map(|expiry| {
+            let at = WallClock::from_unix(end(expiry));
+            format!(
+                "the {} in {} expires at {at}: {RENEW}",
+                expiry.what,
+                expiry.path.display()
+            )
+        })
+    }
+}
+
+/// When a certificate ends, since 1970.
+fn end(expiry: &Expiry) -> Duration {
+    Duration::from_secs(u64::try_from(expiry.at).unwrap_or_default())
 }

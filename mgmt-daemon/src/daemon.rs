@@ -22,7 +22,7 @@ use broker_codec::data::ZeekString;
 use broker_endpoint::{Credit, at, tls::RenewTls};
 use counters::{Counters, Registry};
 use jiff::Timestamp;
-use mgmt_api::{Level, Now};
+use mgmt_api::{HostState, Level, Now, WallClock};
 use tokio::{sync::oneshot, task::spawn_blocking, time::Instant};
 use tracing::field::display;
 
@@ -44,6 +44,9 @@ use crate::{
     reload::{self, Reload, Reread},
     signals::{Asked, Signals},
 };
+
+/// How much the time of day may differ from what the core takes it for: clocks that keep time are not set by more.
+const CLOCK_STEP_MIN: Duration = Duration::from_millis(200);
 
 /// What is around a core: where its inputs come from, and what its actions do.
 pub trait Outside: Sized {
@@ -68,6 +71,9 @@ pub trait Outside: Sized {
         action: <Self::Machine as Machine>::Action,
         cause: &Cause,
     ) -> impl Future<Output = Vec<<Self::Machine as Machine>::Input>>;
+
+    /// What an operator should mend of the daemon itself, although all may run as deployed.
+    fn warnings(&self) -> Vec<String>;
 
     /// What loads certificates again.
     fn renewals(&self) -> Vec<RenewTls>;
@@ -126,6 +132,8 @@ pub struct Daemon<M: Machine> {
     prefix: String,
     /// When it was started, since 1970.
     born: Duration,
+    /// How the host was, when the core was last told, with the time of day at the start.
+    host: Option<HostState>,
 }
 
 /// A request that is not answered yet.
@@ -227,6 +235,7 @@ impl Beginning {
             durations: self.durations,
             prefix: format!("zeek_{}", program.replace('-', "_")),
             born: self.born,
+            host: None,
         })
     }
 }
@@ -286,6 +295,9 @@ impl<M: Machine> Daemon<M> {
     ) {
         let inputs = inputs.into_iter().map(|input| (input, credit.clone()));
         let mut inputs: VecDeque<_> = inputs.collect();
+        if let Some(news) = self.news_of_host(outside.warnings()) {
+            inputs.push_front((M::host(news), Credit::none()));
+        }
         while let Some((input, credit)) = inputs.pop_front() {
             let request = M::request(&input);
             let About { reqid, sender } = outside.about(&input);
@@ -318,6 +330,27 @@ impl<M: Machine> Daemon<M> {
                     .or_insert(Unanswered { credit, since });
             }
         }
+    }
+
+    /// How the host is, if that has changed since the core was last told. What it hears first is the start, which has the time of day.
+    fn news_of_host(&mut self, warnings: Vec<String>) -> Option<HostState> {
+        let elapsed = self.started.elapsed();
+        let now = WallClock::from_unix(unix_time());
+        let Some(host) = &mut self.host else {
+            let (wall_clock, warnings) = (now - elapsed, Vec::new());
+            self.host = Some(HostState { wall_clock, warnings });
+            return None;
+        };
+        let was_set = (host.wall_clock + elapsed).abs_diff(now) >= CLOCK_STEP_MIN;
+        if !was_set && host.warnings == warnings {
+            return None;
+        }
+        if was_set {
+            host.wall_clock = now - elapsed;
+        }
+        host.warnings.clone_from(&warnings);
+        let wall_clock = host.wall_clock + elapsed;
+        Some(HostState { wall_clock, warnings })
     }
 
     /// Part of the graceful end: goes on until the core says that it is done. A further signal cuts it short.

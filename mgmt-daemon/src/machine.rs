@@ -1,6 +1,6 @@
 //! What a daemon's core is.
 
-use mgmt_api::{IdSource, Now};
+use mgmt_api::{HostState, IdSource, Now};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// A core: it decides everything, and does nothing itself. As time and ids come from outside, its runs can be recorded and
@@ -15,6 +15,9 @@ pub trait Machine: Sized {
 
     /// The input when [`Self::deadline`] has come.
     const TICK: Self::Input;
+
+    /// The input by which it hears how its host is.
+    fn host(state: HostState) -> Self::Input;
 
     fn start(start: Self::Start, ids: Box<dyn IdSource>) -> Self;
 

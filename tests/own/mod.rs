@@ -3,6 +3,7 @@
 
 mod adopted;
 mod changes;
+mod clock;
 mod cluster;
 mod clusters;
 mod configured;

@@ -112,6 +112,21 @@ fn what_is_wrong_is_said_in_the_last_lines_and_by_the_exit_code() {
     let logs = mgmtctl::ask(&sensor, &["logs", "worker-1"]);
     let last = "--- standard error of worker-1\n\\x1b[31mno such interface\n";
     assert!(logs.printed().ends_with(last), "{logs:?}");
+    let history = mgmtctl::ask(&sensor, &["diag", "worker-1"]);
+    let lines: Vec<String> = masked(history.printed()).lines().map(str::to_owned).collect();
+    assert_eq!(lines[..2], ["TIME STATE PID WHY", "AT PENDING - -"], "{lines:?}");
+    let ended = " exit status 1, last line: \\x1b[31mno such interface";
+    let is_end = |line: &&String| line.starts_with("AT CRASHED ") && line.ends_with(ended);
+    assert_eq!(lines.iter().filter(is_end).count(), 8, "{lines:?}");
+    let wanted = "the agent starts it, as user ";
+    assert!(lines.iter().any(|line| line.contains(wanted)), "{lines:?}");
+    let [.., written, last] = &lines[..] else {
+        panic!("{lines:?}")
+    };
+    assert_eq!(written, "\\x1b[31mno such interface");
+    let now = "worker-1 on sensor, worker, is FAILED, has ended by itself ";
+    assert!(last.starts_with(now), "{last}");
+    mgmtctl::ask(&sensor, &["diag", "worker-9"]).failed(1, "mgmtctl: this agent has no node worker-9\n");
     mgmtctl::ask(&sensor, &["logs", "worker-9"]).failed(1, "mgmtctl: this agent has no node worker-9\n");
     mgmtctl::ask(&sensor, &["stop"]).failed(64, "Usage:");
     mgmtctl::ask(&sensor, &["restart", "--all"]).failed(64, "stop and start them here");
@@ -125,7 +140,7 @@ fn a_cluster_on_two_hosts_is_operated_by_its_controller() {
     let before = sensors.deploy(&cluster);
     let [_, second] = SENSORS;
     expect![[r"
-        cluster default: configuration ID is deployed
+        cluster default: configuration ID is deployed since ?
         INSTANCE NODE ROLE STATE PID UP RESTARTS
         sensor-1 logger logger RUNNING PID TIME 0
         sensor-1 manager manager RUNNING PID TIME 0

@@ -56,6 +56,8 @@ fn command(directory: &Path, arguments: &[&str]) -> Command {
 pub(crate) fn masked(status: &str) -> String {
     let replaced = [
         (r"[0-9a-f]{8}-[0-9a-f-]{27}", "ID"),
+        (r" since [0-9-]+T[0-9:]+Z", " since ?"),
+        (r"\b[0-9-]+T[0-9:]+Z", "AT"),
         (r"\b[0-9.]+ (s|min)( [0-9]+ s)?", "TIME"),
         (r"\b[0-9]+ +TIME", "PID TIME"),
         (r"([A-Z]) +[0-9]+ +-", "$1 PID -"),

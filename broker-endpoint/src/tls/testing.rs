@@ -38,6 +38,8 @@ pub(crate) enum Validity {
     Now,
     Expired,
     Future,
+    /// It ends in ten days.
+    Ending,
 }
 
 impl Authority {
@@ -127,13 +129,15 @@ fn build(
     key: &PKey<Private>,
     issuer: Option<&Authority>,
 ) -> Result<X509, ErrorStack> {
-    const YEAR: i64 = 365 * 24 * 3600;
+    const DAY: i64 = 24 * 60 * 60;
+    const YEAR: i64 = 365 * DAY;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     let now = i64::try_from(now.as_secs()).expect("before the end of time");
     let (from, to) = match validity {
         Validity::Now => (now - YEAR, now + YEAR),
         Validity::Expired => (now - 2 * YEAR, now - YEAR),
         Validity::Future => (now + YEAR, now + 2 * YEAR),
+        Validity::Ending => (now - YEAR, now + 10 * DAY),
     };
     let mut subject = X509NameBuilder::new()?;
     subject.append_entry_by_nid(Nid::COMMONNAME, name)?;

@@ -171,7 +171,7 @@ async fn a_ca_folder_is_as_good_as_a_file() {
         ..Trust::default()
     };
     let acceptor = mutual(ca.sign("controller", &[], &Validity::Now), trust.clone());
-    let connector = mutual(ca.sign("agent-1", &[], &Validity::Now), trust);
+    let connector = mutual(ca.sign("agent-1", &[], &Validity::Ending), trust);
     let (acceptor, connector) = handshake(&acceptor, &connector).await;
     exchange(acceptor.expect("accepted"), connector.expect("connected")).await;
 }

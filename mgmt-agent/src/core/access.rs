@@ -9,7 +9,7 @@ use mgmt_api::{OperatorRequest, Principal, access::Role, operator::NotDone};
 /// If the operator lacks the role that it takes.
 pub(super) fn check(principal: &Principal, request: &OperatorRequest) -> Result<(), NotDone> {
     let role = match request {
-        OperatorRequest::Status | OperatorRequest::Outputs(_) => Role::Read,
+        OperatorRequest::Status | OperatorRequest::Outputs(_) | OperatorRequest::History(_) => Role::Read,
         OperatorRequest::Stop(_) | OperatorRequest::Start(_) => Role::Deploy,
     };
     principal.check(role, None)
@@ -31,6 +31,10 @@ mod tests {
             (OperatorRequest::Status, Role::Read),
             (
                 OperatorRequest::Outputs(NodeName { node: "a".into() }),
+                Role::Read,
+            ),
+            (
+                OperatorRequest::History(NodeName { node: "a".into() }),
                 Role::Read,
             ),
             (OperatorRequest::Stop(Selection::default()), Role::Deploy),

@@ -5,8 +5,8 @@ use std::{
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{
-    API_VERSION, AgentMessage, Configuration, IdSource, NodeMessage, Now, RequestTable, ResultRecord,
-    WallClock,
+    API_VERSION, AgentMessage, Configuration, HostState, IdSource, NodeMessage, Now, RequestTable,
+    ResultRecord, WallClock,
 };
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
     action::{Action, Turn},
     deployment::Deployment,
     desired::Restoring,
+    history::Histories,
     input::{Input, KeptController},
     lives::Lives,
     node_spec::Cluster,
@@ -40,6 +41,8 @@ pub struct Agent {
     pub(super) pid: i64,
     /// The time at the start.
     pub(super) clock: WallClock,
+    /// What an operator should mend of the agent itself.
+    pub(super) warnings: Vec<String>,
     /// Why the Supervisor cannot be reached, if it cannot.
     pub(super) unavailable: Option<String>,
     /// What the Supervisor has not answered in time, if it has said nothing since.
@@ -56,6 +59,8 @@ pub struct Agent {
     pub(super) lives: Lives,
     /// What is counted of each node, also while it is restarted or deployed anew.
     pub(super) tallies: BTreeMap<ZeekString, Tally>,
+    /// What has become of each node, likewise.
+    pub(super) histories: Histories,
     /// The starts that the Supervisor owes.
     pub(super) starts: Starts,
     /// Whether nodes are left that a Supervisor which could not be reached was to end.
@@ -71,6 +76,8 @@ pub struct Agent {
     pub(super) dispatches: BTreeMap<ZeekString, ZeekString>,
     /// What is known of the program that the Supervisor was started from.
     pub(super) program: Known,
+    /// Which Zeek has taken its place since, and when, where the agent starts nodes itself.
+    pub(super) upgrade: Option<(Now, String)>,
     /// Since when no controller is connected, if none is.
     pub(super) without_controller: Option<Now>,
     /// The controller that the agent keeps, while it is up.
@@ -147,6 +154,7 @@ impl Agent {
             broker_id: ZeekString::default(),
             pid: 0,
             clock: WallClock::default(),
+            warnings: Vec::new(),
             unavailable: Some(NEVER_CONNECTED.into()),
             silence: None,
             config: None,
@@ -155,6 +163,7 @@ impl Agent {
             leaving: BTreeMap::new(),
             lives: Lives::default(),
             tallies: BTreeMap::new(),
+            histories: Histories::default(),
             starts: Starts::default(),
             stand_by_due: false,
             deployment: None,
@@ -163,6 +172,7 @@ impl Agent {
             reqid: None,
             dispatches: BTreeMap::new(),
             program: Known::default(),
+            upgrade: None,
             without_controller: Some(Now::START),
             controller: None,
             archival_due: None,
@@ -238,6 +248,7 @@ impl Agent {
                 let vitals = Box::new(self.vitals(turn.now));
                 turn.push(Action::Vitals { id, vitals });
             }
+            Input::Host(state) => self.told_of_host(now, state),
             Input::Prepared(found) => self.prepared(&mut turn, found),
             Input::Node(NodeMessage::Hello { node }) => self.node_hello(&mut turn, &node),
             Input::Node(NodeMessage::NodeDispatch { reqid, result }) => {
@@ -286,6 +297,11 @@ impl Agent {
         self.broker_id = broker_id;
         self.pid = pid;
         self.schedule_archival(turn.now);
+    }
+
+    fn told_of_host(&mut self, now: Now, state: HostState) {
+        self.clock = state.wall_clock - now.since_start();
+        self.warnings = state.warnings;
     }
 
     /// Tells controllers that the agent is there, each time that a peer connects: it may be a controller.

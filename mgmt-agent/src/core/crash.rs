@@ -87,6 +87,10 @@ impl Agent {
         let message = format!("node {name} ended: {how}{line}; restart {restarts} since {since}, PID {pid}");
         own.trouble = Some(message.clone());
         own.is_missed = true;
+        self.histories.explain(name, &format!("{how}{line}"));
+        if let Some(outputs) = &own.outputs {
+            self.histories.wrote(name, outputs);
+        }
         turn.warning(message.clone());
         self.tell_error(turn, message, name.clone());
     }

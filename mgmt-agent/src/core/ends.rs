@@ -26,7 +26,7 @@ impl Agent {
         };
         own.restarts += 1;
         self.tallies.entry(name.clone()).or_default().crashes += 1;
-        own.pid = None;
+        let pid = own.pid.take();
         own.is_missed = true;
         let what = format!("{how}{}", last_line(&outputs));
         // To a tenth of a second.
@@ -48,12 +48,12 @@ impl Agent {
             turn.warning(message.clone());
             self.tell_error(turn, message.clone(), name.clone());
         }
+        let state = if has_failed { State::Failed } else { State::Crashed };
+        self.histories.add(turn.now, name, state, pid);
+        self.histories.explain(name, &what);
+        self.histories.wrote(name, &outputs);
         self.node_exited(turn, name, outputs);
-        self.set_state(
-            turn,
-            name,
-            if has_failed { State::Failed } else { State::Crashed },
-        );
+        self.set_state(turn, name, state);
         if has_failed {
             if let Some(deployment) = &mut self.deployment {
                 deployment.node_failed(name, message);
@@ -72,6 +72,7 @@ impl Agent {
         own.is_missed = true;
         self.warn(turn, message, name.clone());
         self.set_state(turn, name, State::Pending);
+        self.histories.explain(name, what);
     }
 
     /// A node has read its trace file.
@@ -85,8 +86,9 @@ impl Agent {
         self.done.insert(name.clone());
         self.remember(turn);
         let message = format!("node {name} has read its trace file and is done");
-        self.inform(turn, message, name.clone());
+        self.inform(turn, message.clone(), name.clone());
         self.now_stopped(turn, name);
+        self.histories.explain(name, &message);
     }
 
     /// An administrator has stopped a node, or has started one again, by other means than ours.
@@ -103,12 +105,14 @@ impl Agent {
             format!("node {name} was stopped by an administrator, it stays stopped until it is started again")
         };
         self.remember(turn);
-        self.inform(turn, message, name.clone());
+        self.inform(turn, message.clone(), name.clone());
         if runs {
             self.set_state(turn, name, State::Pending);
+            self.histories.explain(name, &message);
             self.recover(turn);
         } else {
             self.now_stopped(turn, name);
+            self.histories.explain(name, &message);
         }
     }
 

@@ -1,7 +1,9 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use broker_codec::{EndpointId, data::ZeekString};
-use mgmt_api::{AgentRequest, LinkMessage, NodeMessage, OperatorRequest, Principal, link::Prepared};
+use mgmt_api::{
+    AgentRequest, HostState, LinkMessage, NodeMessage, OperatorRequest, Principal, link::Prepared,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{lives::LifeSign, program::Program, supervision::Report};
@@ -47,6 +49,8 @@ pub enum Input {
     Vitals {
         id: u64,
     },
+    /// The host is another than it was, or than the start said.
+    Host(HostState),
     /// What [`super::Action::Prepare`] has found.
     Prepared(Prepared),
     /// What a cluster node tells, on the topic of nodes.

@@ -4,7 +4,7 @@ use broker_codec::{EndpointId, data::ZeekString};
 use mgmt_api::{
     LinkMessage, OperatorRequest,
     link::{LAUNCH, PREPARE, other_version, to_json},
-    operator::{NotDone, NotDoneKind, OUTPUTS, START, STATUS, STOP},
+    operator::{HISTORY, NotDone, NotDoneKind, OUTPUTS, START, STATUS, STOP},
 };
 use serde::Serialize;
 
@@ -24,9 +24,9 @@ impl Agent {
                     turn.info(format!("controller {peer} {other}"));
                 }
                 let features: &[&str] = match self.settings.supervise {
-                    Supervise::Zeek => &[PREPARE, STATUS, OUTPUTS],
+                    Supervise::Zeek => &[PREPARE, STATUS, OUTPUTS, HISTORY],
                     Supervise::Systemd | Supervise::Native => {
-                        &[PREPARE, LAUNCH, STATUS, OUTPUTS, STOP, START]
+                        &[PREPARE, LAUNCH, STATUS, OUTPUTS, HISTORY, STOP, START]
                     }
                 };
                 let message = LinkMessage::announce(features);

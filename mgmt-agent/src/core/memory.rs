@@ -62,6 +62,7 @@ impl Agent {
             nodes.any(|node| node.name == *name && node.instance == self.settings.name)
         };
         self.tallies.retain(|name, _| is_ours(name));
+        self.histories.retain(is_ours);
         self.config = Some(config);
     }
 

@@ -35,6 +35,7 @@ mod ends;
 mod fates;
 mod get_nodes;
 mod heartbeat;
+mod history;
 mod input;
 mod link;
 mod lives;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use broker_codec::data::{Excerpt, ZeekString};
 use mgmt_api::{
     Level, LinkMessage, Now, OperatorRequest, State,
-    log::some_of,
+    log::{nodes_named, some_of},
     node_link::Beat,
     operator::{
         AgentStatus, Changed, Heartbeat, NodeName, NodeReport, NotDone, NotDoneKind, Outputs, Selection,
@@ -76,15 +76,25 @@ impl Agent {
                 written(&status)
             }
             OperatorRequest::Outputs(NodeName { node }) => {
-                let own = self
-                    .nodes
-                    .get(node.as_bytes())
-                    .ok_or_else(|| unknown(&format!("node {}", Excerpt::new(node.as_bytes()))))?;
+                let (_, own) = self.named(node)?;
                 written(&own.outputs.as_ref().map_or_else(Outputs::default, Outputs::from))
+            }
+            OperatorRequest::History(NodeName { node }) => {
+                let (name, own) = self.named(node)?;
+                let report = self.reported(turn.now, name, own);
+                let mut history = self.histories.told(name, self.clock, report);
+                history.instance = text(&self.settings.name);
+                written(&history)
             }
             OperatorRequest::Stop(which) => written(&self.stop_nodes(turn, who, which)?),
             OperatorRequest::Start(which) => written(&self.start_nodes(turn, who, which)?),
         }
+    }
+
+    /// The node of this name.
+    fn named(&self, node: &str) -> Result<(&ZeekString, &OwnNode), NotDone> {
+        let named = self.nodes.get_key_value(node.as_bytes());
+        named.ok_or_else(|| unknown(&format!("node {}", Excerpt::new(node.as_bytes()))))
     }
 
     /// Ends nodes, which stay away until they are started: also when the agent or the host is restarted, or the same is deployed again.
@@ -132,6 +142,13 @@ impl Agent {
     fn changed(&mut self, turn: &mut Turn, who: &str, what: &str, nodes: &[ZeekString]) -> Changed {
         if !nodes.is_empty() {
             self.remember(turn);
+            for name in nodes {
+                if let Some(own) = self.nodes.get(name) {
+                    self.histories.changed(turn.now, name, own.node.state, own.pid);
+                    self.histories
+                        .explain(name, &format!("the agent {what} it, as {who} wants"));
+                }
+            }
             report(
                 turn,
                 Level::Info,
@@ -178,11 +195,12 @@ impl Agent {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: self.pid,
             uptime: now.since_start().as_secs(),
+            clock: Some((self.clock + now.since_start()).unix_millis()),
             supervise: self.settings.supervise.to_string(),
             configuration: self.config.as_ref().map(|config| text(&config.id)),
             trouble: self.unavailable.clone(),
             warnings: self.operator_warnings(),
-            notes: self.idle().into_iter().collect(),
+            notes: self.idle().into_iter().chain(self.outdated()).collect(),
             nodes: self
                 .nodes
                 .iter()
@@ -196,7 +214,7 @@ impl Agent {
         let forgetful = self.is_forgetful.then(|| FORGETFUL.to_owned());
         let of_directories = self.lost.clone().into_iter().chain(self.homeless());
         let own = ending.into_iter().chain(forgetful);
-        own.chain(of_directories).collect()
+        own.chain(of_directories).chain(self.warnings.clone()).collect()
     }
 
     fn reported(&self, now: Now, name: &ZeekString, own: &OwnNode) -> NodeReport {
@@ -210,10 +228,34 @@ impl Agent {
             uptime: own.uptime(now).map(|uptime| uptime.as_secs()),
             restarts: own.restarts,
             zeek: life.and_then(|life| life.version.as_ref()).map(text),
+            zeek_installed: self.zeek_after(own),
+            port: own.node.p.map(|port| port.number),
+            metrics_port: own.node.metrics_port.map(|port| port.number),
             stopped_by_operator: self.stopped.contains(name) && !self.done.contains(name),
             reason: own.why_down().filter(|_| !is_up).cloned(),
             heartbeat: self.heartbeat_of(now, name, own),
         }
+    }
+
+    /// The Zeek that was installed since a node's process was started.
+    fn zeek_after(&self, own: &OwnNode) -> Option<String> {
+        let (at, version) = self.upgrade.as_ref()?;
+        let is_older = own.pid.is_some() && own.started.is_none_or(|started| started < *at);
+        is_older.then(|| version.clone())
+    }
+
+    /// That nodes run on with the Zeek before.
+    fn outdated(&self) -> Option<String> {
+        let older = self
+            .nodes
+            .iter()
+            .filter(|(_, own)| self.zeek_after(own).is_some());
+        let older: Vec<&ZeekString> = older.map(|(name, _)| name).collect();
+        let (_, version) = self.upgrade.as_ref().filter(|_| !older.is_empty())?;
+        Some(format!(
+            "Zeek {version} was installed since {} started: restart all nodes to have one Zeek in the cluster",
+            nodes_named(&older)
+        ))
     }
 
     /// What was heard of a node's present process.

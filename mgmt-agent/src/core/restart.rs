@@ -95,6 +95,9 @@ impl Agent {
     /// The program from which nodes are started is another one, and this Zeek; or it does not say which.
     pub(super) fn installed(&mut self, turn: &mut Turn, version: Option<String>, problem: Option<String>) {
         let is_news = version.is_some() || self.program.did_not_answer();
+        if let Some(version) = &version {
+            self.upgrade = Some((turn.now, version.clone()));
+        }
         let restarts = version.is_some() && problem.is_none() && self.settings.restarts_on_upgrade;
         let what = match (version, problem) {
             (None, _) => {

@@ -79,6 +79,7 @@ impl Agent {
         self.set_state(turn, name, state);
         if let Some(own) = self.nodes.get_mut(name) {
             own.trouble = Some(trouble.to_owned());
+            self.histories.explain(name, trouble);
         }
     }
 
@@ -191,6 +192,7 @@ impl Agent {
         own.is_missed = true;
         self.warn(turn, message.to_owned(), name.clone());
         self.set_state(turn, name, State::Unknown);
+        self.histories.explain(name, message);
         self.node_does_not_answer(turn, name, message);
     }
 
@@ -234,6 +236,7 @@ impl Agent {
         own.outputs = None;
         let how = own.ended.take().filter(|(ended, _)| Some(*ended) == before);
         own.crash = Some(Crash::new(turn.now, how.map(|(_, how)| how)));
+        self.histories.add(turn.now, name, State::Crashed, before);
         self.set_state(turn, name, State::Crashed);
     }
 
@@ -250,6 +253,7 @@ impl Agent {
         own.trouble = Some(message.clone());
         own.is_missed = true;
         self.set_state(turn, name, State::Failed);
+        self.histories.explain(name, &message);
         self.raise(turn, message, name.clone());
     }
 
@@ -263,6 +267,9 @@ impl Agent {
                 own.before_loss.get_or_insert(own.node.state);
             }
             self.set_state(turn, &name, State::Unknown);
+            if let Some(reason) = &self.unavailable {
+                self.histories.explain(&name, reason);
+            }
         }
     }
 
@@ -284,6 +291,9 @@ impl Agent {
     /// Changes a node's state and says so.
     pub(super) fn set_state(&mut self, turn: &mut Turn, name: &ZeekString, new: State) {
         if let Some(own) = self.nodes.get_mut(name) {
+            if own.node.state != new {
+                self.histories.changed(turn.now, name, new, own.pid);
+            }
             change(turn, &self.settings.name, &mut own.node, new);
         }
     }

@@ -35,12 +35,16 @@ impl Runtime {
         let Some(watch) = self.operators.watch(id) else {
             return;
         };
+        let failing = vitals.failing.iter().cloned().chain(self.troubles()).collect();
+        watch.answer(failing, || self.metrics(daemon, vitals));
+    }
+
+    /// What keeps the agent itself from doing its work.
+    pub(super) fn troubles(&self) -> impl Iterator<Item = String> {
         let scripts = self.scripts_trouble.as_ref();
         let scripts =
             scripts.map(|reason| format!("the scripts that nodes load cannot be written: {reason}"));
-        let known = vitals.failing.iter().cloned();
-        let failing = known.chain(scripts).chain(self.certificates.failing()).collect();
-        watch.answer(failing, || self.metrics(daemon, vitals));
+        scripts.into_iter().chain(self.certificates.failing())
     }
 
     fn metrics(&self, daemon: &Daemon, vitals: &Vitals) -> Metrics {

@@ -58,6 +58,10 @@ impl Outside for Runtime {
         broker.into_iter().chain(self.operators.renewal()).collect()
     }
 
+    fn warnings(&self) -> Vec<String> {
+        self.troubles().chain(self.certificates.ending()).collect()
+    }
+
     fn renewed(&mut self, certificates: Certificates) {
         self.certificates = certificates;
     }

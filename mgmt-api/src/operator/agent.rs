@@ -6,7 +6,7 @@ use strum::IntoStaticStr;
 
 use super::{
     plain,
-    request::{NodeName, OUTPUTS, START, STATUS, STOP, Selection, text},
+    request::{HISTORY, NodeName, OUTPUTS, START, STATUS, STOP, Selection, text},
 };
 use crate::{
     enums::{ClusterRole, State},
@@ -22,6 +22,8 @@ pub enum OperatorRequest {
     Status,
     /// What a node last wrote: [`Outputs`].
     Outputs(NodeName),
+    /// What has become of a node: [`NodeHistory`](super::history::NodeHistory).
+    History(NodeName),
     /// Nodes are to stop, and stay so until they are started: [`Changed`](super::request::Changed).
     Stop(Selection),
     /// Nodes that were stopped are to start: likewise.
@@ -34,6 +36,7 @@ impl OperatorRequest {
         Some(match kind {
             _ if *kind == *STATUS => Ok(Self::Status),
             _ if *kind == *OUTPUTS => from_json(json).map(Self::Outputs),
+            _ if *kind == *HISTORY => from_json(json).map(Self::History),
             _ if *kind == *STOP => from_json(json).map(Self::Stop),
             _ if *kind == *START => from_json(json).map(Self::Start),
             _ => return None,
@@ -45,6 +48,7 @@ impl OperatorRequest {
         Ok(match self {
             Self::Status => (STATUS, to_json(&())?),
             Self::Outputs(node) => (OUTPUTS, to_json(node)?),
+            Self::History(node) => (HISTORY, to_json(node)?),
             Self::Stop(which) => (STOP, to_json(which)?),
             Self::Start(which) => (START, to_json(which)?),
         })
@@ -61,6 +65,8 @@ pub struct AgentStatus {
     pub pid: i64,
     /// For how long the agent has run, in seconds.
     pub uptime: u64,
+    /// When it said this, by the clock of its host, in milliseconds since 1970.
+    pub clock: Option<u64>,
     /// What keeps its nodes: `systemd`, `native` or `zeek`.
     pub supervise: String,
     /// The id of the configuration that it runs, if it was given one.
@@ -91,6 +97,11 @@ pub struct NodeReport {
     pub restarts: u64,
     /// The Zeek that it is, if it has said so.
     pub zeek: Option<String>,
+    /// The Zeek that is installed, if the node's process was started before that was.
+    pub zeek_installed: Option<String>,
+    /// Where it listens for other nodes, and for what reads its metrics.
+    pub port: Option<u16>,
+    pub metrics_port: Option<u16>,
     /// Whether an operator has stopped it.
     pub stopped_by_operator: bool,
     /// Why it does not run, if that is known.

@@ -17,6 +17,8 @@ pub enum ClusterRequest {
     Status,
     /// What a node last wrote: [`Outputs`](super::agent::Outputs).
     Outputs(NodeName),
+    /// What has become of a node: [`NodeHistory`](super::history::NodeHistory).
+    History(NodeName),
     /// Nodes are to stop, and stay so until they are started: [`Changed`](super::request::Changed).
     Stop(Selection),
     /// Nodes that were stopped are to start: [`Changed`](super::request::Changed).
@@ -94,8 +96,12 @@ pub struct ClusterStatus {
     pub cluster: String,
     /// The id of the deployed configuration, if there is one.
     pub deployed: Option<String>,
+    /// When it was deployed, as RFC 3339 has it; not known of one that was deployed by an earlier controller.
+    pub deployed_at: Option<String>,
     /// Whether another one is staged.
     pub is_another_staged: bool,
+    /// What an operator should mend of the controller itself.
+    pub warnings: Vec<String>,
     /// Those of the deployed configuration, and those that are connected besides, in the order of their names.
     pub instances: Vec<InstanceReport>,
 }
@@ -119,6 +125,8 @@ pub struct InstanceReport {
     pub supervise: Option<String>,
     /// The id of the configuration that it runs, likewise.
     pub configuration: Option<String>,
+    /// By how much its clock is ahead of the controller's, in milliseconds; likewise.
+    pub clock_ahead: Option<i64>,
     /// Why its nodes' states are not known, if they are not.
     pub trouble: Option<String>,
     /// What an operator should mend there, besides nodes.

@@ -9,6 +9,7 @@ mod cluster;
 mod configuration;
 mod deployment;
 mod event;
+mod history;
 mod plain;
 mod request;
 mod token;
@@ -21,9 +22,10 @@ pub use deployment::{
     Deployment, DeploymentState, DeploymentSummary, Deployments, InstanceProgress, NodeProgress, Progress,
 };
 pub use event::{Event, EventKind, RESET};
+pub use history::{Moment, NodeHistory};
 pub use request::{
-    About, Changed, Failure, NodeName, NotDone, NotDoneKind, OUTPUTS, Program, Reloaded, START, STATUS, STOP,
-    Selection, text, written,
+    About, Changed, Failure, HISTORY, NodeName, NotDone, NotDoneKind, OUTPUTS, Program, Reloaded, START,
+    STATUS, STOP, Selection, text, written,
 };
 pub use token::{MadeToken, NewToken, Token, Tokens, Whoami};
 pub use vitals::{ClusterVitals, NodeVitals, Vitals};

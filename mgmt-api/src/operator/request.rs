@@ -11,6 +11,7 @@ use crate::{enums::ClusterRole, link::to_json};
 /// The kinds of requests, which are the features of an agent that answers them.
 pub const STATUS: &str = "status";
 pub const OUTPUTS: &str = "outputs";
+pub const HISTORY: &str = "history";
 pub const STOP: &str = "stop";
 pub const START: &str = "start";
 

@@ -31,6 +31,7 @@ const fn role_for(request: &ClusterRequest) -> Role {
     match request {
         ClusterRequest::Status
         | ClusterRequest::Outputs(_)
+        | ClusterRequest::History(_)
         | ClusterRequest::Configuration(_)
         | ClusterRequest::Deployments
         | ClusterRequest::Deployment(_)
@@ -60,7 +61,8 @@ mod tests {
         let which = Selection::default;
         vec![
             (ClusterRequest::Status, Role::Read),
-            (ClusterRequest::Outputs(node), Role::Read),
+            (ClusterRequest::Outputs(node.clone()), Role::Read),
+            (ClusterRequest::History(node), Role::Read),
             (ClusterRequest::Configuration(Station::Staged), Role::Read),
             (ClusterRequest::Configuration(Station::Deployed), Role::Read),
             (ClusterRequest::Deployments, Role::Read),

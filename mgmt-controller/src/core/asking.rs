@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{
-    NodeStatus,
+    NodeStatus, Now,
     operator::{Failure, NotDone},
 };
 
@@ -22,8 +22,18 @@ pub(super) struct Asking {
 /// What the operator wants.
 #[derive(Debug)]
 pub(super) enum Wanted {
-    Status,
+    /// What they told then is compared with what the clock said.
+    Status {
+        since: Now,
+    },
     Outputs,
+    /// What has become of a node.
+    History {
+        instance: ZeekString,
+        node: ZeekString,
+        /// Whether its agent remembers that.
+        is_remembered: bool,
+    },
     /// The states of nodes, for [`Heard`](super::heard::Heard).
     States,
     /// That these nodes of instances stop or start; and what is known not to work.
@@ -36,7 +46,7 @@ pub(super) type Told = Result<Answered, NotDone>;
 #[derive(Debug)]
 pub(super) enum Answered {
     /// JSON, by the extension.
-    Json(ZeekString),
+    Json { json: ZeekString, at: Now },
     /// All that an agent of Zeek's can tell.
     Nodes(Vec<NodeStatus>),
 }

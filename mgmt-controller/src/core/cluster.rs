@@ -120,6 +120,7 @@ impl Cluster {
             | Input::Clusters { .. }
             | Input::Persisted { .. }
             | Input::Vitals { .. }
+            | Input::Host(_)
             | Input::Tick
             | Input::Stopping => {}
         }

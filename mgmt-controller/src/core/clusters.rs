@@ -150,7 +150,11 @@ impl Clusters {
                 self.of_peer(turn, peer, input);
             }
             Input::Link { peer, .. } => self.of_peer(turn, peer, input),
-            Input::Request { .. } | Input::SetConfiguration { .. } | Input::Vitals { .. } | Input::Tick => {
+            Input::Request { .. }
+            | Input::SetConfiguration { .. }
+            | Input::Vitals { .. }
+            | Input::Host(_)
+            | Input::Tick => {
                 self.of_default(turn, input);
             }
         }

@@ -64,6 +64,10 @@ impl Controller {
         if let Input::Started { wall_clock, .. } = &input {
             self.epoch = *wall_clock - self.now.since_start();
         }
+        if let Input::Host(state) = &input {
+            self.epoch = state.wall_clock - self.now.since_start();
+            self.common.warnings.clone_from(&state.warnings);
+        }
         let examined = match input {
             Input::Vitals { id } => Some(id),
             _ => None,

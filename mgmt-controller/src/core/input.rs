@@ -5,7 +5,7 @@ use broker_codec::{
     data::{Address, Port, ZeekString},
 };
 use mgmt_api::{
-    AgentMessage, ClientRequest, Configuration, Dialect, LinkMessage, Principal, WallClock,
+    AgentMessage, ClientRequest, Configuration, Dialect, HostState, LinkMessage, Principal, WallClock,
     operator::ClusterRequest,
 };
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,8 @@ pub enum Input {
     Clusters { id: u64, principal: Principal },
     /// How is the controller? The answer is [`super::Action::Vitals`].
     Vitals { id: u64 },
+    /// The host is another than it was, or than the start said.
+    Host(HostState),
     /// A native peering is established. Comes before everything else of that peer, and after the end of an earlier
     /// peering with it.
     PeerAdded {

@@ -4,7 +4,7 @@ use broker_codec::EndpointId;
 use mgmt_api::{
     LinkMessage,
     link::{LAUNCH, PREPARE, other_version},
-    operator::STATUS,
+    operator::{HISTORY, STATUS},
 };
 
 use super::{
@@ -26,6 +26,7 @@ impl Cluster {
                     prepares: has(PREPARE),
                     launches: has(LAUNCH),
                     is_operated: has(STATUS),
+                    remembers: has(HISTORY),
                 };
                 self.members.peers.announces(peer, features) && {
                     if let Some(other) = other_version(version) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use broker_codec::{
     EndpointId,
-    data::{Excerpt, ZeekString, from_data},
+    data::{ZeekString, from_data},
 };
 use mgmt_api::{
     AgentRequest, Level, LinkMessage, MESSAGE_BYTES_MAX, OperatorRequest, Principal, ResultRecord,
@@ -35,6 +35,7 @@ impl Cluster {
         let outcome = match request {
             ClusterRequest::Status => Ok(self.ask_for_status(turn, id)),
             ClusterRequest::Outputs(node) => self.ask_for_outputs(turn, id, node),
+            ClusterRequest::History(node) => self.ask_for_history(turn, id, node),
             ClusterRequest::Stop(which) => {
                 self.ask_to_change(turn, id, principal, &which, ("stops", OperatorRequest::Stop))
             }
@@ -98,18 +99,13 @@ impl Cluster {
         }
         Asking {
             id: Some(id),
-            wanted: Wanted::Status,
+            wanted: Wanted::Status { since: turn.now },
             fanout,
         }
     }
 
     fn ask_for_outputs(&mut self, turn: &mut Turn<'_>, id: u64, node: NodeName) -> Result<Asking, NotDone> {
-        let deployed = self.configurations.deployed.iter();
-        let mut deployed = deployed.flat_map(|config| &config.nodes);
-        let found = deployed.find(|deployed| deployed.name == node.node.as_str());
-        let instance =
-            found.ok_or_else(|| unknown(&format!("node {}", Excerpt::new(node.node.as_bytes()))))?;
-        let instance = instance.instance.clone();
+        let instance = self.instance_of(&node.node)?;
         let peer = self.operated_peer(turn, &instance)?;
         let mut fanout = Fanout::default();
         let reqid = turn.ids.next_id();
@@ -204,7 +200,8 @@ impl Cluster {
         json: &ZeekString,
     ) -> bool {
         let told = if ok {
-            Ok(Answered::Json(json.clone()))
+            let (json, at) = (json.clone(), turn.now);
+            Ok(Answered::Json { json, at })
         } else {
             Err(from_json(json).unwrap_or_else(|error| unreadable(&error)))
         };
@@ -275,15 +272,23 @@ impl Cluster {
         let mut told = fanout.into_results();
         told.extend(late.into_iter().map(silent));
         let outcome = match wanted {
-            Wanted::Status => written(&self.status(turn, told)),
+            Wanted::Status { since } => written(&self.status(turn, since, told)),
             Wanted::Outputs => match told.pop() {
-                Some((_, Ok(Answered::Json(json)))) => Ok(json),
+                Some((_, Ok(Answered::Json { json, .. }))) => Ok(json),
                 Some((_, Err(refusal))) => Err(refusal),
                 _ => Err(NotDone::new(
                     NotDoneKind::Unavailable,
                     "its agent has not answered",
                 )),
             },
+            Wanted::History {
+                instance,
+                node,
+                is_remembered,
+            } => {
+                let told = told.pop().map(|(_, told)| told);
+                self.history(turn, &instance, &node, told, is_remembered)
+            }
             Wanted::States => return self.take_states(told),
             Wanted::Change(meant, failures) => written(&changed(&meant, told, failures)),
         };
@@ -303,7 +308,7 @@ fn changed(
     let mut all = Changed { nodes, failures };
     for (name, told) in told {
         let changed = told.and_then(|told| match told {
-            Answered::Json(json) => from_json::<Changed>(&json).map_err(|error| unreadable(&error)),
+            Answered::Json { json, .. } => from_json::<Changed>(&json).map_err(|error| unreadable(&error)),
             Answered::Nodes(_) => Ok(Changed::default()),
         });
         match changed {
@@ -362,7 +367,7 @@ fn failed<'a>(
     nodes.into_iter().map(failure).collect()
 }
 
-fn unknown(what: &str) -> NotDone {
+pub(super) fn unknown(what: &str) -> NotDone {
     let reason = format!("the deployed configuration has no {what}");
     NotDone::new(NotDoneKind::Unknown, reason)
 }

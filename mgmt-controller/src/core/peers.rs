@@ -61,6 +61,10 @@ struct Peer {
 
 /// What a peer that speaks the extension has said that it can be asked for.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "it has each feature or has it not, apart from the others"
+)]
 pub(super) struct Features {
     /// To [prepare](mgmt_api::link::PREPARE).
     pub(super) prepares: bool,
@@ -68,6 +72,8 @@ pub(super) struct Features {
     pub(super) launches: bool,
     /// It answers what operators ask: the kinds of [`mgmt_api::operator`].
     pub(super) is_operated: bool,
+    /// Among these, what has become of a [node](mgmt_api::operator::NodeHistory).
+    pub(super) remembers: bool,
 }
 
 /// What holds a name.

@@ -32,7 +32,7 @@ impl Cluster {
             return;
         };
         for (instance, told) in told {
-            if let Ok(Answered::Json(json)) = told
+            if let Ok(Answered::Json { json, .. }) = told
                 && let Ok(status) = from_json::<AgentStatus>(&json)
             {
                 for node in status.nodes {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{
-    NodeStatus, Role, State,
+    NodeStatus, Now, Role, State,
     link::from_json,
     operator::{AgentStatus, ClusterStatus, InstanceReport, NodeReport, NotDone, text},
 };
@@ -13,12 +13,13 @@ use super::{
     absence::nodes_on,
     asking::{Answered, Told},
     cluster::Cluster,
+    skew::Skew,
     turn::Turn,
 };
 
 impl Cluster {
     /// What agents have told, and what is missing.
-    pub(super) fn status(&self, turn: &Turn<'_>, told: Vec<(ZeekString, Told)>) -> ClusterStatus {
+    pub(super) fn status(&self, turn: &Turn<'_>, since: Now, told: Vec<(ZeekString, Told)>) -> ClusterStatus {
         let mut told: BTreeMap<ZeekString, Told> = told.into_iter().collect();
         let configurations = &self.configurations;
         let deployed = configurations.deployed.as_ref();
@@ -29,16 +30,25 @@ impl Cluster {
         ClusterStatus {
             cluster: self.name().to_string(),
             deployed: deployed.map(|config| text(&config.id)),
+            deployed_at: self.deployed_at.map(|at| turn.wall_clock(at).to_rfc3339()),
+            warnings: turn.common.warnings.clone(),
             is_another_staged: staged
                 .is_some_and(|staged| deployed.is_none_or(|config| config.id != *staged)),
             instances: names
                 .into_iter()
-                .map(|name| self.instance_report(turn, name, told.remove(name)))
+                .map(|name| self.instance_report(turn, name, since, told.remove(name)))
                 .collect(),
         }
     }
 
-    fn instance_report(&self, turn: &Turn<'_>, name: &ZeekString, told: Option<Told>) -> InstanceReport {
+    /// What is known of an instance, whose agent was asked at this time.
+    pub(super) fn instance_report(
+        &self,
+        turn: &Turn<'_>,
+        name: &ZeekString,
+        asked: Now,
+        told: Option<Told>,
+    ) -> InstanceReport {
         let deployed = self.configurations.deployed.as_ref();
         let agent = self.members.peers.agent(name);
         let seen = self.members.instances.last_seen(name);
@@ -58,14 +68,17 @@ impl Cluster {
             ..InstanceReport::default()
         };
         let trouble = match told {
-            Some(Ok(Answered::Json(json))) => match from_json::<AgentStatus>(&json) {
+            Some(Ok(Answered::Json { json, at })) => match from_json::<AgentStatus>(&json) {
                 Ok(status) => {
                     report.agent = Some(status.version);
                     report.supervise = Some(status.supervise);
                     report.configuration = status.configuration;
                     report.nodes = status.nodes;
                     let of_instance = |warning| format!("instance {name}: {warning}");
-                    report.warnings = status.warnings.into_iter().map(of_instance).collect();
+                    let skew = status.clock.map(|told| turn.skew((asked, at), told));
+                    report.clock_ahead = skew.map(|skew| skew.ahead);
+                    let warnings = status.warnings.into_iter().chain(skew.and_then(Skew::warning));
+                    report.warnings = warnings.map(of_instance).collect();
                     report.notes = status.notes.into_iter().map(of_instance).collect();
                     status.trouble
                 }
@@ -110,6 +123,8 @@ fn of_status(status: &NodeStatus) -> NodeReport {
         role: status.cluster_role,
         state: status.state,
         pid: status.pid,
+        port: status.p.map(|port| port.number),
+        metrics_port: status.metrics_port.map(|port| port.number),
         ..NodeReport::default()
     }
 }

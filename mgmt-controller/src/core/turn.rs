@@ -16,6 +16,7 @@ use super::{
     dials::Dials,
     input::WriteId,
     owners::Owners,
+    skew::Skew,
 };
 use crate::Counted;
 
@@ -41,6 +42,8 @@ pub(super) struct Common {
     pub(super) dials: Dials,
     pub(super) owners: Owners,
     pub(super) writes: Writes,
+    /// What an operator should mend of the controller itself.
+    pub(super) warnings: Vec<String>,
 }
 
 /// The writes under way, and the clusters that they are of.
@@ -198,6 +201,11 @@ impl<'a> Turn<'a> {
 
     pub(super) fn wall_clock(&self, at: Now) -> WallClock {
         self.epoch + at.since_start()
+    }
+
+    /// How far a clock is from ours that was asked and has answered then.
+    pub(super) fn skew(&self, times: (Now, Now), told: u64) -> Skew {
+        Skew::measured(self.epoch, times, told)
     }
 
     /// A time of day, in seconds since 1970.

@@ -37,13 +37,18 @@ impl Runtime {
             return;
         };
         let mut failing = std::mem::take(&mut vitals.failing);
-        failing.extend(self.store_trouble.as_ref().map(|error| {
+        failing.extend(self.troubles());
+        watch.answer(failing, || self.metrics(daemon, &vitals));
+    }
+
+    /// What keeps the controller itself from doing its work.
+    pub(super) fn troubles(&self) -> impl Iterator<Item = String> {
+        let store = self.store_trouble.as_ref().map(|error| {
             format!(
                 "the last write of the configuration store failed: {error}; until one succeeds, nothing can be staged or deployed"
             )
-        }));
-        failing.extend(self.certificates.failing());
-        watch.answer(failing, || self.metrics(daemon, &vitals));
+        });
+        store.into_iter().chain(self.certificates.failing())
     }
 
     fn metrics(&self, daemon: &Daemon, vitals: &Vitals) -> Metrics {

@@ -56,6 +56,10 @@ impl Outside for Runtime {
             .collect()
     }
 
+    fn warnings(&self) -> Vec<String> {
+        self.troubles().chain(self.certificates.ending()).collect()
+    }
+
     fn renewed(&mut self, certificates: Certificates) {
         self.certificates = certificates;
     }
@@ -131,6 +135,7 @@ impl Outside for Runtime {
             | Input::PeerLost { .. }
             | Input::Clusters { .. }
             | Input::Vitals { .. }
+            | Input::Host(_)
             | Input::Tick
             | Input::Stopping => About::default(),
         }

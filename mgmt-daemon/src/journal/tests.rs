@@ -16,6 +16,10 @@ impl Machine for Echo {
 
     const TICK: String = String::new();
 
+    fn host(_: mgmt_api::HostState) -> Self::Input {
+        unreachable!("it is told of no host")
+    }
+
     fn start((): (), ids: Box<dyn IdSource>) -> Self {
         Self(ids)
     }

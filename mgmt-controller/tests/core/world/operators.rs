@@ -6,7 +6,8 @@ use mgmt_api::{
     link::to_json,
     operator::{
         AgentStatus, Changed, ClusterRequest, ClusterStatus, ConfigurationFile, Deployment, DeploymentState,
-        Deployments, Expected, NodeName, NotDone, NotDoneKind, Outputs, Progress, Selection, Staged, Vitals,
+        Deployments, Expected, NodeHistory, NodeName, NotDone, NotDoneKind, Outputs, Progress, Selection,
+        Staged, Vitals,
     },
 };
 use mgmt_controller::core::{DEPLOYMENTS_MAX, Input};
@@ -198,6 +199,7 @@ impl World {
         {
             OperatorRequest::Status => to_json(&AgentStatus::default()),
             OperatorRequest::Outputs(_) => to_json(&Outputs::default()),
+            OperatorRequest::History(_) => to_json(&NodeHistory::default()),
             OperatorRequest::Stop(which) | OperatorRequest::Start(which) => to_json(&Changed {
                 nodes: which.nodes,
                 failures: Vec::new(),
