@@ -61,6 +61,8 @@ pub(crate) enum ClientError {
          what has come of it"
     )]
     Lost { id: String, source: Box<ClientError> },
+    #[error("{0}")]
+    Untold(String),
     #[error("another configuration was staged meanwhile: look at it with `mgmtctl config diff`")]
     Changed,
     #[error("cannot read {path}: {source}")]
@@ -82,6 +84,7 @@ impl ClientError {
             | Self::TooLong { .. }
             | Self::File { .. } => Exit::Failed,
             Self::NoSocket
+            | Self::Untold(_)
             | Self::Silent
             | Self::Lost { .. }
             | Self::Connect { .. }

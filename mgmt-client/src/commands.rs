@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     Exit,
     client::{Client, ClientError, part},
-    colours,
+    colours, completion,
     options::{Command, Options, Which},
     place::Place,
     status,
@@ -20,7 +20,7 @@ use crate::{
 /// A daemon, and what it is.
 pub(crate) struct Daemon<'a> {
     pub(crate) client: Client,
-    program: Program,
+    pub(crate) program: Program,
     pub(crate) options: &'a Options,
 }
 
@@ -29,13 +29,11 @@ pub(crate) async fn run(options: &Options) -> Result<Exit, ClientError> {
     if options.clusters().nth(1).is_some() && !matches!(options.command, Command::Token(_)) {
         return Err(ClientError::Usage("name one cluster"));
     }
-    let client = Client::new(Place::of(options)?);
-    let about: About = client.get("/v1").await?;
-    let daemon = Daemon {
-        client,
-        program: about.program,
-        options,
-    };
+    // It needs no daemon.
+    if let Command::Completion { shell } = options.command {
+        return completion::show(shell);
+    }
+    let daemon = Daemon::of(options).await?;
     match &options.command {
         Command::Status(form) => daemon.status(form.is_wide()).await,
         Command::Clusters { command } => daemon.clusters(command.as_ref()).await,
@@ -43,16 +41,31 @@ pub(crate) async fn run(options: &Options) -> Result<Exit, ClientError> {
         Command::Stop(which) => daemon.change("stop", which).await,
         Command::Start(which) => daemon.change("start", which).await,
         Command::Restart(which) => daemon.restart(which).await,
-        Command::Logs { node } => daemon.logs(node).await,
+        Command::Logs { node, follow: false } => daemon.logs(node).await,
+        Command::Logs { node, follow: true } => daemon.follow_logs(node).await,
         Command::Diag { node } => daemon.diagnose(node).await,
         Command::Print { id, nodes } => daemon.values(id, nodes).await,
         Command::Deploy { file, yes } => daemon.deploy(file.as_deref(), *yes).await,
         Command::Deployments { id } => daemon.deployments(id.as_deref()).await,
         Command::Config(command) => daemon.config(command).await,
         Command::Events { lines } => daemon.events(*lines).await,
+        Command::Completion { shell } => completion::show(*shell),
         Command::Reload => daemon.reload().await,
         Command::Whoami => daemon.whoami().await,
         Command::Token(command) => daemon.token(command).await,
+    }
+}
+
+impl<'a> Daemon<'a> {
+    /// The one that the command line names.
+    pub(crate) async fn of(options: &'a Options) -> Result<Self, ClientError> {
+        let client = Client::new(Place::of(options)?);
+        let about: About = client.get("/v1").await?;
+        Ok(Self {
+            client,
+            program: about.program,
+            options,
+        })
     }
 }
 

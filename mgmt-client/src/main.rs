@@ -8,6 +8,7 @@
 //! | [`cluster_file`] | zeek-client's cluster files, read and written |
 //! | [`colours`] | states and verdicts in colours |
 //! | [`commands`] | what each command asks for, and says |
+//! | [`completion`] | what a shell completes |
 //! | [`configurations`] | the same of commands about configurations |
 //! | [`deploy`] | the same of commands about deployments |
 //! | [`diff`] | in what two configurations differ |
@@ -24,6 +25,7 @@ mod cluster_file;
 mod clusters;
 mod colours;
 mod commands;
+mod completion;
 mod configurations;
 mod deploy;
 mod diff;
@@ -61,6 +63,7 @@ impl From<Exit> for ExitCode {
 
 #[expect(clippy::print_stderr, reason = "it is a command")]
 fn main() -> ExitCode {
+    completion::complete_if_asked();
     let options = match Options::try_parse() {
         Ok(options) => options,
         Err(error) => {

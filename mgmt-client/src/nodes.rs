@@ -1,15 +1,23 @@
 //! What commands about one node ask for, and say.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    io::{Write as _, stdout},
+    time::Duration,
+};
 
 use mgmt_api::operator::{Moment, NodeHistory, NodeReport, Outputs};
+use tokio::time::sleep;
 
 use crate::{
     Exit,
     client::{ClientError, part},
-    commands::Daemon,
+    commands::{Daemon, escaped, note},
     status::{counted, elapsed, lines, table_of},
 };
+
+/// Between two looks at what a node has written.
+const POLL: Duration = Duration::from_secs(1);
 
 impl Daemon<'_> {
     pub(crate) async fn logs(&self, node: &str) -> Result<Exit, ClientError> {
@@ -25,6 +33,66 @@ impl Daemon<'_> {
         Ok(Exit::Done)
     }
 
+    /// Shows what a node writes before it ends, again and again, until the reader of our output is gone.
+    pub(crate) async fn follow_logs(&self, node: &str) -> Result<Exit, ClientError> {
+        let path = self.path(&format!("nodes/{}/history", part(node)));
+        // How many changes there are, and how many of them need not be looked at any more.
+        let (mut count, mut shown) = (0, 0);
+        let (mut has_begun, mut is_lost) = (false, false);
+        loop {
+            let asked = self.client.get::<NodeHistory>(&path).await;
+            match asked.and_then(known) {
+                Ok(history) => {
+                    has_begun = true;
+                    if std::mem::take(&mut is_lost) {
+                        note("connected again");
+                    }
+                    let before =
+                        std::mem::replace(&mut count, history.forgotten + history.moments.len() as u64);
+                    if count < before {
+                        note("the agent was restarted, and remembers nothing before that");
+                        shown = 0;
+                    }
+                    // What a process wrote may come to be known a little later than its end.
+                    for (number, moment) in (history.forgotten..).zip(&history.moments) {
+                        if number < shown || moment.outputs.is_none() {
+                            continue;
+                        }
+                        shown = number + 1;
+                        if !self.show_end(node, moment) {
+                            return Ok(Exit::Done);
+                        }
+                    }
+                }
+                Err(error) if !has_begun || error.exit() != Exit::CannotTell => return Err(error),
+                Err(error) if !is_lost => {
+                    note(&format!("{error}; trying again"));
+                    is_lost = true;
+                }
+                Err(_) => {}
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// Shows what a process wrote that has ended. Returns whether that is still read.
+    fn show_end(&self, node: &str, moment: &Moment) -> bool {
+        let Moment {
+            time, pid, outputs, ..
+        } = moment;
+        let Some(outputs) = outputs else {
+            return true;
+        };
+        let process = pid.map(|pid| format!(", PID {pid}")).unwrap_or_default();
+        let text = if self.options.json {
+            serde_json::to_string(moment).unwrap_or_default() + "\n"
+        } else {
+            escaped(&written(outputs, &format!("{node}{process}, {time}")))
+        };
+        let mut out = stdout().lock();
+        out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
+    }
+
     /// Tells what has become of a node.
     pub(crate) async fn diagnose(&self, node: &str) -> Result<Exit, ClientError> {
         let path = self.path(&format!("nodes/{}/history", part(node)));
@@ -35,6 +103,14 @@ impl Daemon<'_> {
         } else {
             Exit::Done
         })
+    }
+}
+
+/// A history, unless there is none to follow.
+fn known(history: NodeHistory) -> Result<NodeHistory, ClientError> {
+    match history.trouble {
+        Some(trouble) => Err(ClientError::Untold(trouble)),
+        None => Ok(history),
     }
 }
 

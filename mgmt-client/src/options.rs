@@ -6,6 +6,7 @@ use clap::{
     Args, Parser, Subcommand, ValueEnum,
     builder::{OsStringValueParser, TypedValueParser},
 };
+use clap_complete::Shell;
 use mgmt_api::{ClusterRole, access::Role, operator::Station};
 
 /// Operates clusters of Zeek through their controller, or one sensor through its agent.
@@ -79,6 +80,9 @@ pub(crate) enum Command {
     Logs {
         #[arg(value_name = "NODE")]
         node: String,
+        /// Go on: show what it writes before it ends again
+        #[arg(short, long)]
+        follow: bool,
     },
     /// Show what has become of a node: its states, why it ended, and what it wrote then
     Diag {
@@ -117,6 +121,11 @@ pub(crate) enum Command {
         /// Begin with so many events of the past
         #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 10)]
         lines: usize,
+    },
+    /// Print what has a shell complete command lines, also names of nodes, instances and clusters, which the daemon is asked for
+    Completion {
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
     },
     /// Have the daemon read its certificates, tokens, roles and log level again, and open its logs anew
     Reload,

@@ -20,15 +20,20 @@ use crate::support::{
 };
 
 /// `mgmtctl events`, which goes on until it is dropped.
-struct Follower {
+pub(super) struct Follower {
     child: Child,
     shown: Told,
     noted: Told,
 }
 
 impl Follower {
-    fn begin(directory: &Path, arguments: &[&str]) -> Self {
-        let mut child = mgmtctl::begin(directory, &[&["events"], arguments].concat());
+    pub(super) fn begin(directory: &Path, arguments: &[&str]) -> Self {
+        Self::of(directory, &[&["events"], arguments].concat())
+    }
+
+    /// Another command that goes on.
+    pub(super) fn of(directory: &Path, arguments: &[&str]) -> Self {
+        let mut child = mgmtctl::begin(directory, arguments);
         Self {
             shown: Told::by(child.stdout.take().expect("it is piped")),
             noted: Told::by(child.stderr.take().expect("it is piped")),
@@ -36,7 +41,7 @@ impl Follower {
         }
     }
 
-    fn shows(&mut self, words: &[&str]) {
+    pub(super) fn shows(&mut self, words: &[&str]) {
         self.shown.until_all(words);
     }
 }

@@ -6,7 +6,9 @@ use mgmt_api::{State, topics};
 use serde_json::json;
 
 use super::{
-    Host, NAME, assert_all_run, assert_deployed, behaving, configuration, nodes,
+    Host, NAME, assert_all_run, assert_deployed, behaving, configuration,
+    events::Follower,
+    nodes,
     sensors::{SENSORS, Sensors},
     told_until,
 };
@@ -112,12 +114,18 @@ fn what_is_wrong_is_said_in_the_last_lines_and_by_the_exit_code() {
     let logs = mgmtctl::ask(&sensor, &["logs", "worker-1"]);
     let last = "--- standard error of worker-1\n\\x1b[31mno such interface\n";
     assert!(logs.printed().ends_with(last), "{logs:?}");
+    let mut follower = Follower::of(&sensor, &["logs", "-f", "worker-1"]);
+    follower.shows(&["--- standard error of worker-1, PID ", "no such interface"]);
+    mgmtctl::ask(&sensor, &["start", "worker-1"]).printed();
+    follower.shows(&["--- standard error of worker-1, PID ", "no such interface"]);
+    drop(follower);
+    told_until(&mut controlling, |said| said["worker-1"].0 == State::Failed);
     let history = mgmtctl::ask(&sensor, &["diag", "worker-1"]);
     let lines: Vec<String> = masked(history.printed()).lines().map(str::to_owned).collect();
     assert_eq!(lines[..2], ["TIME STATE PID WHY", "AT PENDING - -"], "{lines:?}");
     let ended = " exit status 1, last line: \\x1b[31mno such interface";
     let is_end = |line: &&String| line.starts_with("AT CRASHED ") && line.ends_with(ended);
-    assert_eq!(lines.iter().filter(is_end).count(), 8, "{lines:?}");
+    assert_eq!(lines.iter().filter(is_end).count(), 12, "{lines:?}");
     let wanted = "the agent starts it, as user ";
     assert!(lines.iter().any(|line| line.contains(wanted)), "{lines:?}");
     let [.., written, last] = &lines[..] else {
@@ -212,4 +220,23 @@ fn a_cluster_on_two_hosts_is_operated_by_its_controller() {
     sensors.states_until(|states| states.values().all(|(state, _)| state == "RUNNING"));
     assert_eq!(sensors.mgmtctl(&["status"]).exit, 0);
     sensors.stop();
+}
+
+#[test]
+fn a_shell_completes_the_names_of_what_is_deployed() {
+    let mut sensors = Sensors::start();
+    let cluster = sensors.cluster([1, 1]);
+    sensors.deploy(&cluster);
+    let directory = sensors.working_dir();
+    let completed = |words: &[&str]| mgmtctl::completed(&directory, words);
+    assert_eq!(
+        completed(&["logs", "worker"]),
+        ["worker-sensor-1-1", "worker-sensor-2-1"]
+    );
+    assert_eq!(completed(&["stop", "--instance", "sensor-2"]), ["sensor-2"]);
+    assert_eq!(completed(&["status", "--cluster", ""]), ["default"]);
+    let script = sensors.mgmtctl(&["completion", "bash"]);
+    assert!(script.printed().contains("complete -o nospace"), "{script:?}");
+    sensors.stop();
+    assert_eq!(completed(&["logs", "worker"]), [""; 0], "the controller is away");
 }

@@ -39,6 +39,24 @@ pub(crate) fn begin(directory: &Path, arguments: &[&str]) -> Child {
     child.expect("mgmtctl can be started")
 }
 
+/// What a shell offers in place of the last of these words.
+pub(crate) fn completed(directory: &Path, words: &[&str]) -> Vec<String> {
+    let started = Instant::now();
+    let mut command = Command::new(binary());
+    command
+        .args(["--", "mgmtctl", "--socket"])
+        .arg(directory.join("control.sock"))
+        .args(words)
+        .env_clear()
+        .env("MGMTCTL_COMPLETE", "fish")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let child = command.spawn().expect("mgmtctl can be started");
+    let completed = Outcome::of(child, "mgmtctl for a shell", started);
+    completed.printed().lines().map(str::to_owned).collect()
+}
+
 fn command(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command
@@ -62,6 +80,8 @@ pub(crate) fn masked(status: &str) -> String {
         (r"\b[0-9]+ +TIME", "PID TIME"),
         (r"([A-Z]) +[0-9]+ +-", "$1 PID -"),
         (r"127\.0\.0\.1|\d\d:\d\d:\d\d", "?"),
+        (r"\b(CRASHED|FAILED) +[0-9]+ +exit", "$1 PID exit"),
+        (r", PID [0-9]+, AT", ", PID, AT"),
         (r" +", " "),
     ];
     let mask = |text: String, (pattern, by): &(&str, &str)| {
