@@ -17,6 +17,7 @@ mod metrics;
 mod operated;
 mod ready;
 mod sensors;
+mod session;
 mod silent;
 mod stopped;
 mod upgraded;
