@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use hyper::StatusCode;
-use mgmt_api::operator::{Changed, ClusterStatus, ClusterSummary, Clusters};
+use mgmt_api::operator::{
+    Changed, ClusterStatus, ClusterSummary, Clusters, counted, first_of, warnings_of_controller,
+};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
@@ -12,7 +14,7 @@ use crate::{
     client::{ClientError, part},
     commands::Daemon,
     options::ClustersCommand,
-    status::{self, counted, first_of, lines, table_of},
+    status::{self, lines, table_of},
 };
 
 /// How many clusters are asked at a time: a controller serves 64 connections.
@@ -69,7 +71,7 @@ impl Daemon<'_> {
         clusters
             .sort_by(|a, b| (a.cluster != "default", &a.cluster).cmp(&(b.cluster != "default", &b.cluster)));
         let (mut text, mut wrong) = (String::new(), Vec::new());
-        let warnings = clusters.first().map(status::of_controller).unwrap_or_default();
+        let warnings = clusters.first().map(warnings_of_controller).unwrap_or_default();
         for status in &clusters {
             let alone = ClusterStatus {
                 warnings: Vec::new(),

@@ -6,14 +6,13 @@ use std::{
     path::Path,
 };
 
-use mgmt_api::operator::{ConfigurationFile, Expected, Staged, Station};
+use mgmt_api::operator::{ConfigurationFile, Expected, Staged, Station, diff};
 
 use crate::{
     Exit,
     client::{ClientError, FILE_BYTES_MAX},
     cluster_file,
     commands::{Daemon, escaped, note, show_json},
-    diff,
     options::{ConfigCommand, is_standard_input},
 };
 

@@ -9,7 +9,7 @@ use std::{
 
 use mgmt_api::operator::{
     ConfigurationFile, Deployment, DeploymentState, Deployments, Expected, InstanceProgress, NodeProgress,
-    Progress,
+    Progress, counted, diff,
 };
 use tokio::time::sleep;
 
@@ -18,8 +18,7 @@ use crate::{
     client::{ClientError, part},
     commands::{Daemon, escaped, print},
     configurations::read,
-    diff,
-    status::{counted, lines, table_of},
+    status::{lines, table_of},
 };
 
 /// How long to wait before asking again how a deployment is.

@@ -28,7 +28,6 @@ mod commands;
 mod completion;
 mod configurations;
 mod deploy;
-mod diff;
 mod events;
 mod nodes;
 mod options;

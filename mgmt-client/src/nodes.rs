@@ -6,14 +6,14 @@ use std::{
     time::Duration,
 };
 
-use mgmt_api::operator::{Moment, NodeHistory, NodeReport, Outputs};
+use mgmt_api::operator::{Moment, NodeHistory, NodeReport, Outputs, counted};
 use tokio::time::sleep;
 
 use crate::{
     Exit,
     client::{ClientError, part},
     commands::{Daemon, escaped, note},
-    status::{counted, elapsed, lines, table_of},
+    status::{elapsed, lines, table_of},
 };
 
 /// Between two looks at what a node has written.

@@ -8,11 +8,13 @@ mod agent;
 mod cluster;
 mod configuration;
 mod deployment;
+pub mod diff;
 mod event;
 mod history;
 mod plain;
 mod request;
 mod token;
+mod verdict;
 mod vitals;
 
 pub use agent::{AgentStatus, Heartbeat, NodeReport, OperatorRequest, Outputs};
@@ -28,4 +30,5 @@ pub use request::{
     STATUS, STOP, Selection, text, written,
 };
 pub use token::{MadeToken, NewToken, Token, Tokens, Whoami};
+pub use verdict::{Verdict, counted, first_of, warnings_of_controller};
 pub use vitals::{ClusterVitals, NodeVitals, Vitals};

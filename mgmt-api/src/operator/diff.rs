@@ -4,34 +4,37 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use broker_codec::data::ZeekString;
-use mgmt_api::{
-    backend::CLUSTER_BACKEND,
-    operator::{ConfigurationFile, InstanceEntry, NodeEntry},
-};
 use serde::Serialize;
+use strum::Display;
 
-use crate::status::counted;
+use super::{
+    configuration::{ConfigurationFile, InstanceEntry, NodeEntry},
+    request::text,
+    verdict::counted,
+};
+use crate::backend::CLUSTER_BACKEND;
 
 /// In what an instance or a node differs.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Difference {
-    pub(crate) what: What,
-    pub(crate) name: String,
-    pub(crate) change: Change,
-    pub(crate) fields: Vec<Field>,
+pub struct Difference {
+    pub what: What,
+    pub name: String,
+    pub change: Change,
+    pub fields: Vec<Field>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Display, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum What {
+#[strum(serialize_all = "lowercase")]
+pub enum What {
     Instance,
     Node,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Display, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Change {
+#[strum(serialize_all = "lowercase")]
+pub enum Change {
     Added,
     Removed,
     Changed,
@@ -39,10 +42,10 @@ pub(crate) enum Change {
 
 /// A field, as it was and as it is; none where it is not set.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Field {
-    pub(crate) name: String,
-    pub(crate) old: Option<String>,
-    pub(crate) new: Option<String>,
+pub struct Field {
+    pub name: String,
+    pub old: Option<String>,
+    pub new: Option<String>,
 }
 
 /// The fields of an instance or a node that are set, by their names.
@@ -52,7 +55,7 @@ type Fields = BTreeMap<String, String>;
 type Entries = BTreeMap<String, Fields>;
 
 /// In what a configuration differs from an older one: its instances, then its nodes, each in the order of their names.
-pub(crate) fn between(old: &ConfigurationFile, new: &ConfigurationFile) -> Vec<Difference> {
+pub fn between(old: &ConfigurationFile, new: &ConfigurationFile) -> Vec<Difference> {
     let mut all = Vec::new();
     compare(What::Instance, &instances(old), &instances(new), &mut all);
     compare(What::Node, &nodes(old), &nodes(new), &mut all);
@@ -117,23 +120,23 @@ fn instances(config: &ConfigurationFile) -> Entries {
         address.into_iter().chain(port).collect()
     };
     let entries = config.instances.iter();
-    entries.map(|entry| (shown(&entry.name), fields(entry))).collect()
+    entries.map(|entry| (text(&entry.name), fields(entry))).collect()
 }
 
 fn nodes(config: &ConfigurationFile) -> Entries {
     let entries = config.nodes.iter();
     entries
-        .map(|entry| (shown(&entry.name), node_fields(entry)))
+        .map(|entry| (text(&entry.name), node_fields(entry)))
         .collect()
 }
 
 fn node_fields(node: &NodeEntry) -> Fields {
-    let scripts = node.scripts.iter().flatten().map(shown);
+    let scripts = node.scripts.iter().flatten().map(text);
     let scripts: Vec<String> = scripts.collect();
     let plain = [
-        ("instance", Some(shown(&node.instance))),
+        ("instance", Some(text(&node.instance))),
         ("role", Some(node.role.to_string())),
-        ("interface", node.interface.as_ref().map(shown)),
+        ("interface", node.interface.as_ref().map(text)),
         ("port", node.port.map(|port| port.to_string())),
         ("metrics_port", node.metrics_port.map(|port| port.to_string())),
         ("cpu_affinity", node.cpu_affinity.map(|cpu| cpu.to_string())),
@@ -148,18 +151,14 @@ fn node_fields(node: &NodeEntry) -> Fields {
     let env = node
         .env
         .iter()
-        .map(|(name, value)| (format!("env {}", shown(name)), shown(value)));
+        .map(|(name, value)| (format!("env {}", text(name)), text(value)));
     let options = node.options.iter().flat_map(|options| options.iter());
-    let options = options.map(|option| (format!("option {}", shown(&option.name)), shown(&option.value)));
+    let options = options.map(|option| (format!("option {}", text(&option.name)), text(&option.value)));
     plain.chain(env).chain(options).collect()
 }
 
-fn shown(text: &ZeekString) -> String {
-    text.to_str_lossy().into_owned()
-}
-
 /// Where a difference is: `node worker-1: option a`.
-pub(crate) fn place(
+pub fn place(
     Difference {
         what, name, fields, ..
     }: &Difference,
@@ -172,15 +171,12 @@ pub(crate) fn place(
 }
 
 fn subject(what: What, name: &str) -> String {
-    match what {
-        What::Instance => format!("instance {name}"),
-        What::Node => format!("node {name}"),
-    }
+    format!("{what} {name}")
 }
 
 /// The differences in words, a line each, and their sum.
-pub(crate) fn in_words(differences: &[Difference], new: &ConfigurationFile) -> String {
-    let mut text = String::new();
+pub fn in_words(differences: &[Difference], new: &ConfigurationFile) -> String {
+    let mut words = String::new();
     for Difference {
         what,
         name,
@@ -192,7 +188,7 @@ pub(crate) fn in_words(differences: &[Difference], new: &ConfigurationFile) -> S
         let subject = subject(*what, name);
         match change {
             Change::Removed => {
-                let _ = writeln!(text, "{subject} is removed");
+                let _ = writeln!(words, "{subject} is removed");
             }
             Change::Added => {
                 let fields = fields
@@ -204,22 +200,22 @@ pub(crate) fn in_words(differences: &[Difference], new: &ConfigurationFile) -> S
                 } else {
                     format!(": {}", fields.join(", "))
                 };
-                let _ = writeln!(text, "{subject} is new{fields}");
+                let _ = writeln!(words, "{subject} is new{fields}");
             }
             Change::Changed => {
                 let on = new
                     .nodes
                     .iter()
                     .find(|node| is_node && node.name == name.as_str());
-                let on = on.map_or_else(String::new, |node| format!(" on {}", shown(&node.instance)));
+                let on = on.map_or_else(String::new, |node| format!(" on {}", text(&node.instance)));
                 for field in fields {
-                    let _ = writeln!(text, "{subject}{on}: {}", changed(field));
+                    let _ = writeln!(words, "{subject}{on}: {}", changed(field));
                 }
             }
         }
     }
-    text += &sum(differences);
-    text
+    words += &sum(differences);
+    words
 }
 
 fn changed(Field { name, old, new }: &Field) -> String {
@@ -253,24 +249,42 @@ fn sum(differences: &[Difference]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use mgmt_api::OptionRecord;
+    use serde_json::{Value, from_value, json};
 
     use super::*;
-    use crate::cluster_file::read;
+    use crate::records::OptionRecord;
 
-    const OLD: &str = "[instances]\na\nb = 10.0.0.2:2151\n[m]\ninstance = a\nrole = manager\nport = 2200\n\
-        [w1]\ninstance = a\nrole = worker\ninterface = eth1\nenv = A=1 B=2\n[w2]\ninstance = b\nrole = worker\n";
-    const NEW: &str = "[instances]\na\nc\n[m]\ninstance = a\nrole = manager\n\
-        [w1]\ninstance = a\nrole = worker\ninterface = eth2\nenv = A=1 C=3\n[w3]\ninstance = c\nrole = worker\ninterface = lo\n";
+    fn worker(name: &str, instance: &str) -> Value {
+        json!({ "name": name, "instance": instance, "role": "worker" })
+    }
 
-    fn file(text: &str) -> ConfigurationFile {
-        read(text, "host").unwrap().config
+    fn old() -> ConfigurationFile {
+        let mut first = worker("w1", "a");
+        (first["interface"], first["env"]) = ("eth1".into(), json!({ "A": "1", "B": "2" }));
+        let manager = json!({ "name": "m", "instance": "a", "role": "manager", "port": 2200 });
+        from_value(json!({
+            "instances": [{ "name": "a" }, { "name": "b", "host": "10.0.0.2", "port": 2151 }],
+            "nodes": [manager, first, worker("w2", "b")],
+        }))
+        .unwrap()
+    }
+
+    fn new() -> ConfigurationFile {
+        let [mut first, mut third] = [worker("w1", "a"), worker("w3", "c")];
+        (first["interface"], first["env"]) = ("eth2".into(), json!({ "A": "1", "C": "3" }));
+        third["interface"] = "lo".into();
+        let manager = json!({ "name": "m", "instance": "a", "role": "manager" });
+        from_value(json!({
+            "instances": [{ "name": "a" }, { "name": "c" }],
+            "nodes": [manager, first, third],
+        }))
+        .unwrap()
     }
 
     #[test]
     fn differences_are_told_by_instance_node_and_field() {
-        let new = file(NEW);
-        let told = in_words(&between(&file(OLD), &new), &new);
+        let new = new();
+        let told = in_words(&between(&old(), &new), &new);
         assert_eq!(
             told.lines().collect::<Vec<_>>(),
             [
@@ -288,8 +302,8 @@ mod tests {
 
     #[test]
     fn what_the_controller_fills_in_is_no_difference_and_what_is_set_is() {
-        let new = file(OLD);
-        let mut deployed = file(OLD);
+        let new = old();
+        let mut deployed = old();
         deployed.instances[0].host = Some("10.0.0.1".parse().unwrap());
         deployed.nodes[1].port = "2201".parse().ok();
         deployed.nodes[1].metrics_port = "9000".parse().ok();
