@@ -6,7 +6,8 @@
 #   scripts/check.sh --setup    only install what the checks and tests need
 #
 # It installs missing Debian packages (as root or with password-less sudo, otherwise it lists them) and zeek-client in four
-# releases below .local/. Stops at the first failing step and names it.
+# releases below .local/. With MGMT_REQUIRE=browser also Chromium, which is large, and axe-core. Stops at the first failing step and
+# names it.
 
 set -euo pipefail
 # shellcheck source=scripts/setup-lib.sh
@@ -21,6 +22,8 @@ fi
 
 # The default features build OpenSSL and an allocator from source, which takes minutes; the checks link the system's.
 FEATURES=(--no-default-features)
+
+needs_browser() { [[ ",${MGMT_REQUIRE:-}," == *,browser,* ]]; }
 
 packages() {
     want gcc "linker, and compiler of the bundled SQLite" has cc
@@ -37,6 +40,11 @@ packages() {
     want polkitd "likewise" test -x /usr/lib/polkit-1/polkitd
     want prometheus "promtool, which checks metrics and alert rules" has promtool
     want shellcheck "check of these scripts" has shellcheck
+    if needs_browser; then
+        want chromium "the browser that the status page is tested in" has chromium
+        want chromium-driver "drives it" has chromedriver
+        want curl "gets axe-core" has curl
+    fi
     install_missing
 }
 
@@ -75,6 +83,9 @@ setup() {
     step "Rust toolchain" need_rust fmt clippy
     step "Debian packages" packages
     step "zeek-client ${ZEEK_CLIENT_VERSIONS[*]}" need_zeek_client "${ZEEK_CLIENT_VERSIONS[@]}"
+    if needs_browser; then
+        step "axe-core $AXE_VERSION" need_axe
+    fi
 }
 
 case "${1:-}" in
@@ -95,7 +106,7 @@ case "${1:-}" in
         print_summary
         ;;
     *)
-        sed -n '3,9s/^# \{0,1\}//p' "$0" >&2
+        sed -n '3,10s/^# \{0,1\}//p' "$0" >&2
         exit 2
         ;;
 esac

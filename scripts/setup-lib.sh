@@ -15,6 +15,10 @@ ZEEK_CLIENT_VERSIONS=(1.5.0 1.4.0 1.3.1 1.2.0)
 # Pinned, because zeek-client prints this library's error texts and the tests compare what it prints.
 WEBSOCKET_CLIENT_VERSION=1.9.0
 
+# The status page is looked at by it.
+AXE_VERSION=4.14.1
+AXE_SHA512=1477dafa598d8d065f273d6af302aa203c02e83131707b7fa648cd41bd3d6b734f8c22a0dab86ee6a6f64b8afbe804b214d36db85a2826965edfb3a0b9d546b5
+
 STEP_SUMMARY=()
 
 say() { printf '%s\n' "$*"; }
@@ -154,4 +158,24 @@ need_zeek_client() {
             printf '%s %s' "$home" "$wanted" >"$stamp"
         ) 9>"$LOCAL/zeek-client/lock" || return 1
     done
+}
+
+# --- axe-core --------------------------------------------------------------------------------------------------------------
+
+# need_axe: what finds faults of accessibility, from npm, into .local/axe-core.
+need_axe() {
+    local home="$LOCAL/axe-core" stamp="$LOCAL/axe-core/.complete" registry archive
+    if [ "$(cat "$stamp" 2>/dev/null)" = "$AXE_VERSION" ]; then
+        say "axe-core $AXE_VERSION is here"
+        return 0
+    fi
+    registry="$(npm config get registry 2>/dev/null || say https://registry.npmjs.org/)"
+    archive="$home/axe-core.tgz"
+    say "getting axe-core $AXE_VERSION"
+    rm -rf "$home"
+    mkdir -p "$home"
+    curl --fail --silent --show-error --location --output "$archive" "${registry%/}/axe-core/-/axe-core-$AXE_VERSION.tgz" || return 1
+    printf '%s  %s\n' "$AXE_SHA512" "$archive" | sha512sum --check --quiet || return 1
+    tar -xzf "$archive" -C "$home" --strip-components=1 package/axe.min.js || return 1
+    printf '%s' "$AXE_VERSION" >"$stamp"
 }

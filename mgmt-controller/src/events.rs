@@ -121,6 +121,19 @@ impl Feed {
         self.0.count.send_replace(kept.end());
     }
 
+    /// The latest events of these that a reader may hear of, the last one first.
+    pub(crate) fn last(
+        &self,
+        reader: &Principal,
+        count: usize,
+        wanted: impl Fn(&Event) -> bool,
+    ) -> Vec<Arc<Event>> {
+        let kept = self.kept();
+        let heard = kept.events.iter().rev();
+        let heard = heard.filter(|event| wanted(event) && may_read(reader, &event.cluster));
+        heard.take(count).cloned().collect()
+    }
+
     /// The stream for a reader, who may say by `Last-Event-ID` what it has.
     pub(crate) fn read(
         &self,

@@ -3,6 +3,7 @@
 //!
 //! | request | answer |
 //! |---|---|
+//! | `GET /`, perhaps with `?cluster=` | the status page ([`page`](crate::page)) |
 //! | `GET /v1/events`, perhaps with `?cluster=` and `?last=` | a stream of [`Event`](mgmt_api::operator::Event) ([`events`](crate::events)) |
 //! | `GET /v1/clusters` | [`Clusters`](mgmt_api::operator::Clusters) |
 //! | `DELETE /v1/clusters/{cluster}` | nothing [`Changed`](mgmt_api::operator::Changed) |
@@ -39,9 +40,9 @@ use mgmt_daemon::http::{
     },
     read,
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::events::Feed;
+use crate::{events::Feed, page::Page};
 
 /// What is asked.
 #[derive(Debug)]
@@ -62,12 +63,15 @@ impl Request {
     }
 }
 
+/// How many clusters are asked at a time for one answer about all.
+pub(crate) const CLUSTERS_AT_A_TIME: usize = 8;
+
 type Operator = mgmt_daemon::http::Operator<Request>;
 type Answered = Result<Answer, Problem>;
 
 /// The controller's routes.
-pub(crate) fn routes(feed: Feed) -> Router<Door<Request>> {
-    Router::new()
+pub(crate) fn routes(feed: Feed, page: Page) -> Router<Door<Request>> {
+    page.routes()
         .route(
             "/v1/events",
             get(move |wanted, lasting, principal, headers: HeaderMap| {
@@ -216,6 +220,15 @@ async fn start(operator: Operator, Path(cluster): Path<String>, body: Bytes) -> 
 async fn restart(operator: Operator, Path(cluster): Path<String>, body: Bytes) -> Answered {
     let request = ClusterRequest::Restart(read(&body)?);
     operator.asks(Request::Of(cluster, request)).await
+}
+
+/// What is answered to a request of a cluster.
+pub(crate) async fn asked<T: DeserializeOwned>(
+    operator: &Operator,
+    cluster: &str,
+    request: ClusterRequest,
+) -> Result<T, Problem> {
+    read(&operator.asks(Request::Of(cluster.to_owned(), request)).await?.0)
 }
 
 /// The id of what is answered.

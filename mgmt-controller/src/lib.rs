@@ -9,6 +9,7 @@
 //! | [`events`] | what has happened, for those who follow it |
 //! | [`machine`] | the core as the daemon and a journal drive it |
 //! | [`Measured`] | what the controller measures |
+//! | [`page`] | the status page, for browsers |
 //! | [`RunError`] | why the daemon cannot start or go on |
 //! | [`runtime`] | the task that owns the core, and everything around it |
 //! | [`store`] | the durable state, in Zeek's SQLite file |
@@ -23,6 +24,7 @@ mod events;
 mod http;
 pub mod machine;
 mod measured;
+mod page;
 pub mod runtime;
 pub mod store;
 pub mod wire;

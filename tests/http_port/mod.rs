@@ -144,7 +144,9 @@ fn a_request_needs_a_token_that_is_there() {
     assert_problem(&missing, 401, "mgmtctl token create");
     assert!(missing.contains("www-authenticate: Bearer\r\n"), "{missing}");
     for fields in [
-        "Authorization: Basic YTpi\r\n",
+        "Authorization: Basic YTp\r\n",
+        "Authorization: Basic YTo=\r\n",
+        "Authorization: Basic YQ==\r\n",
         "Authorization: Bearer\r\n",
         "Authorization: Bearer a\r\nAuthorization: Bearer b\r\n",
         "Authorization: \u{e9}\r\n",
@@ -205,6 +207,52 @@ fn a_request_needs_a_token_that_is_there() {
         stderr.contains("refused over HTTP: ") && !stderr.contains(&token),
         "{stderr}"
     );
+}
+
+#[test]
+fn a_browser_sends_a_token_as_a_password_and_changes_nothing() {
+    const HTML: &str = "Accept: text/html,application/xhtml+xml;q=0.9\r\n";
+    const ASKED: &str =
+        "www-authenticate: Basic realm=\"a token of this daemon as the password\", charset=\"UTF-8\"\r\n";
+    let served = Served::start(&[]);
+    let to = served.address();
+    let send = |line: &str, fields: &str| send_from(Ipv4Addr::LOCALHOST, to, line, fields, "");
+    let missing = send("GET /", HTML);
+    assert_problem(&missing, 401, "say who you are");
+    assert!(missing.contains(ASKED), "{missing}");
+    let basic = |token: &str| {
+        let credentials = openssl::base64::encode_block(format!("any user:{token}").as_bytes());
+        format!("Authorization: Basic {credentials}\r\n")
+    };
+    let wrong = send("GET /", &format!("{HTML}{}", basic("mgmt_0")));
+    assert_problem(&wrong, 401, "this is no token of this daemon");
+    assert!(wrong.contains(ASKED), "{wrong}");
+    let token = served.token("t", &["--role", "admin"]);
+    assert_good(&send("GET /", &format!("{HTML}{}", basic(&token))));
+    assert_good(&send("HEAD /v1", &basic(&token)));
+    let whoami = body(&send("GET /v1/whoami", &basic(&token)));
+    assert_eq!(whoami["roles"], json!([{ "role": "admin" }]));
+    for line in [
+        "POST /v1/reload",
+        "DELETE /v1/tokens/t",
+        "PUT /v1/clusters/a/configurations/staged",
+    ] {
+        assert_problem(
+            &send(line, &basic(&token)),
+            403,
+            "a browser's password changes nothing",
+        );
+    }
+    // As many as of those that come otherwise.
+    let attacker = Ipv4Addr::new(127, 0, 0, 2);
+    let answers = (0..50).map(|_| send_from(attacker, to, "GET /", &basic("mgmt_0"), ""));
+    assert!(
+        answers
+            .filter(|answer| answer.starts_with("HTTP/1.1 429 "))
+            .count()
+            > 10
+    );
+    served.controller.stop();
 }
 
 #[test]

@@ -29,7 +29,7 @@ const DEPENDENCIES: &[(&str, &str)] = &[
     ),
     (
         "mgmt-controller",
-        "broker-codec broker-endpoint bytes clap clap_complete counters futures-util mgmt-api mgmt-daemon \
+        "broker-codec broker-endpoint bytes clap clap_complete counters futures-util maud mgmt-api mgmt-daemon \
          rusqlite rustix serde serde_json sha2 strum thiserror tokio tracing",
     ),
     (
@@ -39,7 +39,7 @@ const DEPENDENCIES: &[(&str, &str)] = &[
     ),
     (
         "mgmt-daemon",
-        "axum broker-codec broker-endpoint clap clap_complete clap_mangen counters getrandom hex hostname \
+        "axum broker-codec broker-endpoint clap clap_complete clap_mangen counters data-encoding getrandom hex hostname \
          hyper hyper-util jiff mgmt-api prometheus-client rustix sd-notify serde serde_json sha2 strum thiserror tikv-jemallocator tokio toml tracing \
          tracing-appender tracing-subscriber",
     ),

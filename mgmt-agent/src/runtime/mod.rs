@@ -47,7 +47,7 @@ use mgmt_api::{
 };
 use mgmt_daemon::{
     certificates::Certificates,
-    config::{Value, warn_of_dates},
+    config::{Value, warn_of_dates, warn_of_open_ports},
     daemon::{self, Beginning},
     error::system,
     files,
@@ -137,6 +137,8 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
     files::warn_of_open([&*config.daemon.working_dir].into_iter().chain(keys));
     let endpoint_id = random_bytes().map(EndpointId::from_random)?;
     let broker = BrokerPeers::start(&mut beginning, &config, endpoint_id).await?;
+    let (listening, asks) = (broker.peers.local_addrs(), broker_tls.asks_for_certificates());
+    warn_of_open_ports(listening.iter().map(|at| ("Broker", *at, asks)));
     [broker_tls, http_tls].into_iter().for_each(warn_of_dates);
     let certificates = Certificates::read([broker_tls, http_tls]);
     let (settings, coordinates) = bound_settings(&config, &broker);

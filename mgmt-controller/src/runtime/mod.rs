@@ -32,7 +32,7 @@ use mgmt_api::{
 };
 use mgmt_daemon::{
     certificates::Certificates,
-    config::warn_of_dates,
+    config::{warn_of_dates, warn_of_open_ports},
     daemon::{self, Beginning},
     error::system,
     files,
@@ -52,6 +52,7 @@ use crate::{
     events::Feed,
     http::{Request, routes},
     machine::Start,
+    page::Page,
     store::{Store, StoreThread},
     wire::{FromClient, Wire, readable},
 };
@@ -137,8 +138,10 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
     };
     let (socket, http) = (&config.daemon.control_socket, &config.daemon.http);
     let feed = Feed::new(unix_time().as_secs());
-    let operators =
-        Operators::serve(socket, http, about, shared, routes(feed.clone()), Request::kind).await?;
+    let open_ports = open_ports(&config, &broker, server.as_ref());
+    let page = Page::new(&about.name, open_ports, feed.clone());
+    let routes = routes(feed.clone(), page);
+    let operators = Operators::serve(socket, http, about, shared, routes, Request::kind).await?;
     let mut runtime = Runtime {
         feed,
         operators,
@@ -205,6 +208,22 @@ impl Runtime {
             self.operators.address(),
         )?)
     }
+}
+
+/// Warns of ports that ask for nothing.
+fn open_ports(
+    config: &Config,
+    broker: &BrokerPeers,
+    server: Option<&WebSocketServer<FromClient>>,
+) -> Vec<String> {
+    let (broker_asks, websocket_asks) = (
+        config.daemon.broker_tls.asks_for_certificates(),
+        config.websocket_tls.asks_for_certificates(),
+    );
+    let broker = broker.peers.local_addrs().iter();
+    let broker = broker.map(|address| ("Broker", *address, broker_asks));
+    let websocket = server.map(|server| ("WebSocket", server.local_addr(), websocket_asks));
+    warn_of_open_ports(broker.chain(websocket))
 }
 
 fn of_client(client: &ClientInfo) -> Principal {

@@ -18,6 +18,7 @@ mod gather;
 mod http;
 mod installation;
 mod listener;
+mod open_port;
 mod options;
 mod redefs;
 mod resolver;
@@ -34,6 +35,7 @@ pub use self::{
     http::{CertificateRole, HttpConfig},
     installation::Installation,
     listener::Listener,
+    open_port::warn_of_open_ports,
     resolver::{Resolved, Resolver, join_plain},
     setting::{Schema, Setting, Takes},
     value::{Choice, Notation, TimeOfDay, Value, ValueError, record},

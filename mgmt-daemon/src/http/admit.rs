@@ -11,7 +11,7 @@ use axum::{
     extract::{Request, State},
     http::{
         HeaderMap, HeaderName, Method, StatusCode,
-        header::{AUTHORIZATION, HOST, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE},
+        header::{ACCEPT, AUTHORIZATION, HOST, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE},
     },
     middleware::Next,
     response::{IntoResponse, Response},
@@ -23,6 +23,7 @@ use broker_endpoint::{
     with_causes,
 };
 use counters::Counters;
+use data_encoding::BASE64;
 use mgmt_api::{Principal, Proof, Transport, access::Grant};
 
 use super::{answer::Problem, connection::BODY_BYTES_MAX, guard::Guard};
@@ -117,6 +118,12 @@ impl Entrance {
         let mut principal = self.principal(caller, request.headers())?;
         let (parts, mut body) = request.into_parts();
         if parts.method != Method::GET && parts.method != Method::HEAD {
+            // A browser adds it to whatever a page of anyone has it send.
+            if is_basic(&parts.headers) {
+                let detail =
+                    "a browser's password changes nothing: send the token as Authorization: Bearer TOKEN";
+                return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+            }
             principal.check_changes()?;
             let read = to_bytes(body, BODY_BYTES_MAX).await;
             let read = read.map_err(|error| {
@@ -135,9 +142,11 @@ impl Entrance {
     fn principal(&self, caller: &Caller, headers: &HeaderMap) -> Result<Principal, Problem> {
         let address = caller.address.ip();
         let shown = if headers.contains_key(AUTHORIZATION) {
-            let Some(secret) = single(headers, &AUTHORIZATION).and_then(bearer) else {
+            let secret =
+                single(headers, &AUTHORIZATION).and_then(|value| bearer(value).or_else(|| basic(value)));
+            let Some(secret) = secret else {
                 let detail = "the field Authorization is not a token's: Authorization: Bearer TOKEN, once";
-                return Err(self.unauthenticated(address, detail, "Bearer"));
+                return Err(self.unauthenticated(address, detail, challenge(headers, "Bearer")));
             };
             if !self.guard.looks_at(address) {
                 self.refused(
@@ -151,22 +160,27 @@ impl Entrance {
                 let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail);
                 return Err(problem.with(RETRY_AFTER, "1"));
             }
-            Shown::token(secret)
+            Shown::token(&secret)
         } else if let Some(certificate) = &caller.certificate {
             Shown::Certificate(certificate.clone())
         } else {
             let detail = "say who you are: by a token (Authorization: Bearer TOKEN), which an administrator makes by mgmtctl token create on the \
                           daemon's host, or by a client certificate, if the daemon has http_client_ca";
-            return Err(self.unauthenticated(address, detail, "Bearer"));
+            return Err(self.unauthenticated(address, detail, challenge(headers, "Bearer")));
         };
-        let principal = self.recognized(caller, &shown)?;
+        let invalid = challenge(headers, "Bearer error=\"invalid_token\"");
+        let principal = self.recognized(caller, &shown, invalid)?;
         let mut latest = caller.latest.lock().unwrap_or_else(PoisonError::into_inner);
         *latest = Some((shown, principal.clone()));
         Ok(principal)
     }
 
-    fn recognized(&self, caller: &Caller, shown: &Shown) -> Result<Principal, Problem> {
-        const INVALID: &str = "Bearer error=\"invalid_token\"";
+    fn recognized(
+        &self,
+        caller: &Caller,
+        shown: &Shown,
+        invalid: &'static str,
+    ) -> Result<Principal, Problem> {
         let address = caller.address.ip();
         match self.grants.recognize(shown) {
             Recognized::Token(name, grant) => Ok(principal(caller, Proof::Token { name }, grant)),
@@ -184,12 +198,12 @@ impl Entrance {
                 let detail = format!(
                     "the token {name} has expired: an administrator makes another one by mgmtctl token create"
                 );
-                Err(self.unauthenticated(address, detail, INVALID))
+                Err(self.unauthenticated(address, detail, invalid))
             }
             Recognized::Unknown => {
                 self.guard.was_wrong(address);
                 let detail = "this is no token of this daemon, or it was revoked; mgmtctl token list on the daemon's host lists those that there are";
-                Err(self.unauthenticated(address, detail, INVALID))
+                Err(self.unauthenticated(address, detail, invalid))
             }
         }
     }
@@ -250,9 +264,36 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     first.to_str().ok().filter(|_| values.next().is_none())
 }
 
+/// What a field `Authorization` of this scheme has behind it.
+fn credentials<'a>(scheme: &str, value: &'a str) -> Option<&'a str> {
+    let (given, rest) = value.split_once(' ')?;
+    let rest = rest.trim();
+    (given.eq_ignore_ascii_case(scheme) && !rest.is_empty()).then_some(rest)
+}
+
 /// The token in a field `Authorization`.
-fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+fn bearer(value: &str) -> Option<String> {
+    credentials("bearer", value).map(str::to_owned)
+}
+
+/// The token as the password of any user, by which browsers know how to ask for it (RFC 7617).
+fn basic(value: &str) -> Option<String> {
+    let decoded = BASE64.decode(credentials("basic", value)?.as_bytes()).ok()?;
+    let text = String::from_utf8(decoded).ok()?;
+    let (_, password) = text.split_once(':')?;
+    (!password.is_empty()).then(|| password.to_owned())
+}
+
+fn is_basic(headers: &HeaderMap) -> bool {
+    single(headers, &AUTHORIZATION).is_some_and(|value| credentials("basic", value).is_some())
+}
+
+/// What is asked for: of a browser that shows what it gets something that its user can type in.
+fn challenge(headers: &HeaderMap, otherwise: &'static str) -> &'static str {
+    let accepted = headers.get(ACCEPT).and_then(|accepted| accepted.to_str().ok());
+    if accepted.is_some_and(|accepted| accepted.contains("text/html")) {
+        "Basic realm=\"a token of this daemon as the password\", charset=\"UTF-8\""
+    } else {
+        otherwise
+    }
 }

@@ -47,6 +47,11 @@ impl Problem {
         }
     }
 
+    /// What happened, why, and what to do.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// With this field in its head.
     pub(super) fn with(self, name: HeaderName, value: &'static str) -> Self {
         Self {

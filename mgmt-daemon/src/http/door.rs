@@ -116,10 +116,10 @@ impl<Q> Operator<Q> {
     /// # Errors
     ///
     /// If the core refuses, or the daemon is ending.
-    pub async fn asks(self, request: Q) -> Result<Answer, Problem> {
+    pub async fn asks(&self, request: Q) -> Result<Answer, Problem> {
         let (answer, answered) = oneshot::channel();
         let request = Request::Operator {
-            principal: self.principal,
+            principal: self.principal.clone(),
             asked: request,
             answer,
         };
