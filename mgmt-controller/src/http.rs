@@ -4,6 +4,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /`, perhaps with `?cluster=` | the status page ([`page`](crate::page)) |
+//! | `GET /sd` | what Prometheus is to scrape ([`sd`](crate::sd)) |
 //! | `GET /v1/events`, perhaps with `?cluster=` and `?last=` | a stream of [`Event`](mgmt_api::operator::Event) ([`events`](crate::events)) |
 //! | `GET /v1/clusters` | [`Clusters`](mgmt_api::operator::Clusters) |
 //! | `DELETE /v1/clusters/{cluster}` | nothing [`Changed`](mgmt_api::operator::Changed) |
@@ -42,7 +43,7 @@ use mgmt_daemon::http::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{events::Feed, page::Page};
+use crate::{events::Feed, page::Page, sd};
 
 /// What is asked.
 #[derive(Debug)]
@@ -72,6 +73,7 @@ type Answered = Result<Answer, Problem>;
 /// The controller's routes.
 pub(crate) fn routes(feed: Feed, page: Page) -> Router<Door<Request>> {
     page.routes()
+        .merge(sd::routes())
         .route(
             "/v1/events",
             get(move |wanted, lasting, principal, headers: HeaderMap| {

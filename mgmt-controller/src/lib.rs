@@ -12,6 +12,7 @@
 //! | [`page`] | the status page, for browsers |
 //! | [`RunError`] | why the daemon cannot start or go on |
 //! | [`runtime`] | the task that owns the core, and everything around it |
+//! | [`sd`] | where Prometheus finds the metrics of nodes |
 //! | [`store`] | the durable state, in Zeek's SQLite file |
 //! | [`wire`] | what travels, between the core and its peers |
 
@@ -26,6 +27,7 @@ pub mod machine;
 mod measured;
 mod page;
 pub mod runtime;
+mod sd;
 pub mod store;
 pub mod wire;
 

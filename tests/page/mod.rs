@@ -1,6 +1,7 @@
 //! The status page, of a controller with a cluster of stand-ins: what it shows and to whom; and in a browser, that it refreshes itself and can be used.
 
 mod browser;
+mod discovered;
 mod driven;
 
 use std::{

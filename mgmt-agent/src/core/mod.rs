@@ -40,6 +40,7 @@ mod input;
 mod link;
 mod lives;
 mod memory;
+mod node_metrics;
 mod node_spec;
 mod nodes;
 mod operator;

@@ -198,6 +198,7 @@ impl Agent {
             clock: Some((self.clock + now.since_start()).unix_millis()),
             supervise: self.settings.supervise.to_string(),
             configuration: self.config.as_ref().map(|config| text(&config.id)),
+            http: self.settings.http,
             trouble: self.unavailable.clone(),
             warnings: self.operator_warnings(),
             notes: self.idle().into_iter().chain(self.outdated()).collect(),
@@ -233,6 +234,7 @@ impl Agent {
             metrics_port: own.node.metrics_port.map(|port| port.number),
             stopped_by_operator: self.stopped.contains(name) && !self.done.contains(name),
             reason: own.why_down().filter(|_| !is_up).cloned(),
+            metrics: self.metrics_of(own),
             heartbeat: self.heartbeat_of(now, name, own),
         }
     }
@@ -259,7 +261,7 @@ impl Agent {
     }
 
     /// What was heard of a node's present process.
-    fn life_of(&self, name: &ZeekString, own: &OwnNode) -> Option<&Life> {
+    pub(super) fn life_of(&self, name: &ZeekString, own: &OwnNode) -> Option<&Life> {
         let life = self.lives.of(name);
         life.filter(|life| own.pid.is_some() && life.pid == own.pid)
     }

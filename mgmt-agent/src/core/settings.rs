@@ -5,7 +5,7 @@ use std::{
 };
 
 use broker_codec::data::{Address, Port, ZeekString};
-use mgmt_api::{Dialect, SupervisorLayout, topics};
+use mgmt_api::{Dialect, SupervisorLayout, operator::HttpAddress, topics};
 use serde::{Deserialize, Serialize};
 use strum::Display;
 
@@ -50,6 +50,9 @@ pub struct Settings {
     #[serde(default)]
     pub supervise: Supervise,
     pub zeek: ZeekSettings,
+    /// Where operators ask by HTTP over TCP, if they can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpAddress>,
     /// Whether nodes of the configuration that was deployed last are started again without a controller.
     #[serde(default)]
     pub start_without_controller: bool,
@@ -178,6 +181,7 @@ impl Default for Settings {
             controller_api: Dialect::V7_0,
             address: LOCALHOST,
             supervise: Supervise::Zeek,
+            http: None,
             start_without_controller: true,
             restarts_on_upgrade: false,
             launch: LaunchSettings::default(),

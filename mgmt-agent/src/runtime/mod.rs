@@ -141,7 +141,7 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
     warn_of_open_ports(listening.iter().map(|at| ("Broker", *at, asks)));
     [broker_tls, http_tls].into_iter().for_each(warn_of_dates);
     let certificates = Certificates::read([broker_tls, http_tls]);
-    let (settings, coordinates) = bound_settings(&config, &broker);
+    let (mut settings, coordinates) = bound_settings(&config, &broker);
     let scripts = Arc::new(Scripts::of(&config, coordinates));
     if let Err(error) = scripts.write() {
         // Nodes that run have to be kept also where nothing can be written, as on a full disk.
@@ -169,6 +169,7 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
     let (socket, http) = (&config.daemon.control_socket, &config.daemon.http);
     let kind = |request: &OperatorRequest| request.into();
     let operators = Operators::serve(socket, http, about, shared, routes(), kind).await?;
+    settings.http = operators.http();
     let name = config.settings.name.clone();
     let live_logs = config.live_logs.clone().map(|at| LiveLogs::new(at, name));
     let mut daemon = beginning.start(&config.daemon, "AGENT", Start { settings, desired })?;

@@ -1,5 +1,7 @@
 //! What operators ask of an agent.
 
+use std::net::SocketAddr;
+
 use broker_codec::data::ZeekString;
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
@@ -71,6 +73,9 @@ pub struct AgentStatus {
     pub supervise: String,
     /// The id of the configuration that it runs, if it was given one.
     pub configuration: Option<String>,
+    /// Where it answers by HTTP over TCP, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpAddress>,
     /// Why it cannot tell how its nodes are, if it cannot.
     pub trouble: Option<String>,
     /// What an operator should mend, besides nodes.
@@ -79,6 +84,14 @@ pub struct AgentStatus {
     pub notes: Vec<String>,
     /// In the order of their names.
     pub nodes: Vec<NodeReport>,
+}
+
+/// Where a daemon answers by HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpAddress {
+    /// Where it listens: not specified is on all addresses of its host.
+    pub address: SocketAddr,
+    pub is_tls: bool,
 }
 
 /// How a node is.
@@ -106,6 +119,9 @@ pub struct NodeReport {
     pub stopped_by_operator: bool,
     /// Why it does not run, if that is known.
     pub reason: Option<String>,
+    /// Where it listens for Prometheus, if it does: not specified is on all addresses of its host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<SocketAddr>,
     /// What its latest heartbeat said, under our own supervision.
     pub heartbeat: Option<Heartbeat>,
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
 use super::{
-    agent::NodeReport,
+    agent::{HttpAddress, NodeReport},
     configuration::{ConfigurationFile, Expected, Station},
     request::{NodeName, Selection},
 };
@@ -127,6 +127,9 @@ pub struct InstanceReport {
     pub configuration: Option<String>,
     /// By how much its clock is ahead of the controller's, in milliseconds; likewise.
     pub clock_ahead: Option<i64>,
+    /// Where it answers by HTTP over TCP, likewise, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpAddress>,
     /// Why its nodes' states are not known, if they are not.
     pub trouble: Option<String>,
     /// What an operator should mend there, besides nodes.

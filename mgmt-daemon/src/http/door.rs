@@ -9,7 +9,10 @@ use axum::{
 };
 use broker_endpoint::tls::RenewTls;
 use counters::Counters;
-use mgmt_api::{Principal, operator::About};
+use mgmt_api::{
+    Principal,
+    operator::{About, HttpAddress},
+};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -164,6 +167,13 @@ impl<Q: Send + 'static> Operators<Q> {
     /// Where it is served over TCP, if it is.
     pub fn address(&self) -> Option<SocketAddr> {
         self.tcp.as_ref().map(|server| server.address)
+    }
+
+    /// The same for those who want to ask there.
+    pub fn http(&self) -> Option<HttpAddress> {
+        let address = self.address()?;
+        let is_tls = self.renewal().is_some();
+        Some(HttpAddress { address, is_tls })
     }
 
     /// What loads the certificate of TCP again, if there is one.

@@ -19,6 +19,7 @@ mod connection;
 mod door;
 mod guard;
 mod own;
+mod relay;
 mod socket;
 mod tcp;
 mod watch;
@@ -29,5 +30,6 @@ pub use self::{
     answer::{Answer, Outcome, Problem, read},
     connection::Lasting,
     door::{Asked, Door, Operator, Operators, Shared},
+    relay::metrics_at,
     watch::Watch,
 };
