@@ -28,7 +28,7 @@ build() { cargo build --release --locked --package mgmt-controller --package mgm
 
 # By itself, as its allocator and profile are others: see docs/performance.md. What it does not need at once it gives back.
 build_agent() {
-    JEMALLOC_SYS_WITH_MALLOC_CONF=narenas:1,tcache:false,dirty_decay_ms:0 cargo build --profile agent --locked --package mgmt-agent
+    JEMALLOC_SYS_WITH_MALLOC_CONF="$AGENT_MALLOC_CONF" cargo build --profile agent --locked --package mgmt-agent
     cp target/agent/mgmt-agent target/release/mgmt-agent
 }
 

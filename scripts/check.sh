@@ -39,6 +39,8 @@ packages() {
     want dbus "likewise" has dbus-daemon
     want polkitd "likewise" test -x /usr/lib/polkit-1/polkitd
     want prometheus "promtool, which checks metrics and alert rules" has promtool
+    want debootstrap "a Debian to install the packages in" has debootstrap
+    want dpkg-dev "finds what the packages depend on" has dpkg-shlibdeps
     want shellcheck "check of these scripts" has shellcheck
     if needs_browser; then
         want chromium "the browser that the status page is tested in" has chromium
@@ -86,6 +88,7 @@ setup() {
     if needs_browser; then
         step "axe-core $AXE_VERSION" need_axe
     fi
+    step "Debian 12" need_debian
 }
 
 case "${1:-}" in
@@ -96,6 +99,7 @@ case "${1:-}" in
         step "cargo clippy" lints
         step "cargo doc" documentation
         step "cargo build" programs
+        step "Debian packages" scripts/packages.sh --dev
         step "cargo test" tests
         print_summary
         say ""

@@ -13,19 +13,12 @@ set -euo pipefail
 # shellcheck source=scripts/setup-lib.sh
 . "$(dirname "$0")/setup-lib.sh"
 
-RELEASE=bookworm
 # Of the user there.
 NEW_HOME=/srv/operator
 
 packages() {
     want debootstrap "makes the machine" has debootstrap
     install_missing
-}
-
-# The mirror that this machine's apt has the release from; nothing if it has none, for debootstrap's default.
-mirror() {
-    # shellcheck disable=SC2016 # apt-get expands it
-    apt-get indextargets --format '$(REPO_URI)' "Codename: $RELEASE" "Created-By: Packages" | head -n 1
 }
 
 # copy PATH...: each that this machine has, to the same place there.
@@ -40,12 +33,7 @@ copy() {
     done
 }
 
-install_debian() {
-    local mirror
-    mirror="$(mirror)"
-    debootstrap --variant=minbase --include=git,curl,ca-certificates "$RELEASE" "$MACHINE" ${mirror:+"$mirror"} |
-        grep --line-buffered -v '^I: \(Validating\|Retrieving\|Extracting\|Unpacking\|Configuring\)'
-}
+install_debian() { debian_12 "$MACHINE" git,curl,ca-certificates; }
 
 copy_settings() {
     mkdir -p "$MACHINE$NEW_HOME"

@@ -19,6 +19,14 @@ WEBSOCKET_CLIENT_VERSION=1.9.0
 AXE_VERSION=4.14.1
 AXE_SHA512=1477dafa598d8d065f273d6af302aa203c02e83131707b7fa648cd41bd3d6b734f8c22a0dab86ee6a6f64b8afbe804b214d36db85a2826965edfb3a0b9d546b5
 
+# Makes the packages.
+CARGO_DEB_VERSION=3.8.0
+CARGO_DEB="$LOCAL/cargo-deb/bin/cargo-deb"
+
+# The agent gives back what it does not need at once: it is resident on each sensor.
+# shellcheck disable=SC2034 # likewise
+AGENT_MALLOC_CONF=narenas:1,tcache:false,dirty_decay_ms:0
+
 STEP_SUMMARY=()
 
 say() { printf '%s\n' "$*"; }
@@ -128,6 +136,41 @@ need_rust() {
         return 1
     done
     cargo --version
+}
+
+# --- another Debian --------------------------------------------------------------------------------------------------------
+
+# debian_12 DIRECTORY PACKAGE,...: makes a Debian 12 there, from where this machine's apt has it, else from debootstrap's default.
+debian_12() {
+    local mirror
+    # shellcheck disable=SC2016 # apt-get expands it
+    mirror="$(apt-get indextargets --format '$(REPO_URI)' "Codename: bookworm" "Created-By: Packages" | head -n 1)"
+    debootstrap --variant=minbase --include="$2" bookworm "$1" ${mirror:+"$mirror"} |
+        grep --line-buffered -v '^I: \(Validating\|Retrieving\|Extracting\|Unpacking\|Configuring\)'
+}
+
+# A Debian with systemd, into copies of which tests install our packages. Only root can make one.
+need_debian() {
+    local home="$LOCAL/debian-12" wanted="systemd-sysv,dbus,polkitd,libssl3,procps"
+    if [ "$(id -u)" -ne 0 ]; then
+        say "not root: no test installs the packages"
+    elif [ "$(cat "$home.complete" 2>/dev/null)" = "$wanted" ]; then
+        say "it is here"
+    else
+        rm -rf --one-file-system "$home"
+        mkdir -p "$home"
+        debian_12 "$home" "$wanted" && printf '%s' "$wanted" >"$home.complete"
+    fi
+}
+
+# --- cargo-deb -------------------------------------------------------------------------------------------------------------
+
+need_cargo_deb() {
+    if [ "$("$CARGO_DEB" --version 2>/dev/null)" = "$CARGO_DEB_VERSION" ]; then
+        say "cargo-deb $CARGO_DEB_VERSION is here"
+        return 0
+    fi
+    cargo install --quiet --locked --root "$LOCAL/cargo-deb" "cargo-deb@$CARGO_DEB_VERSION"
 }
 
 # --- zeek-client -----------------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ mod native;
 mod news;
 mod outside_text;
 mod own;
+mod packages;
 mod page;
 mod port_0;
 mod prepare;

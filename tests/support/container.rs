@@ -1,5 +1,5 @@
-//! A container in which systemd is what has started it: `systemd-nspawn` with this host's own `/usr`, and everything else new. What is installed here can be
-//! run there, and nothing has to be fetched.
+//! A container in which systemd is what has started it: `systemd-nspawn` with this host's own `/usr`, and everything else new, so that what is installed here can be
+//! run there, and nothing has to be fetched; or with the root directory of another system.
 //!
 //! It needs root, systemd-nspawn (package systemd-container), dbus and polkitd, and a `/usr` in which all programs are.
 
@@ -37,7 +37,7 @@ const PACKAGED: &[(&str, &str)] = &[
     ("mgmt-agent.service", "/opt/mgmt/mgmt-agent.service"),
     ("mgmt-controller.service", "/opt/mgmt/mgmt-controller.service"),
     ("zeek.slice", "/etc/systemd/system/zeek.slice"),
-    ("zeek-mgmt.sysusers", "/etc/sysusers.d/zeek-mgmt.conf"),
+    ("zeek-mgmt-agent.sysusers", "/etc/sysusers.d/zeek-mgmt.conf"),
     ("50-zeek-node.rules", "/etc/polkit-1/rules.d/50-zeek-node.rules"),
 ];
 
@@ -86,13 +86,29 @@ pub(crate) fn is_possible() -> bool {
 impl Container {
     /// Boots one, with these programs of the workspace in [`PROGRAMS`], in a network of its own or in this one.
     pub(crate) fn boot(programs: &[&Path], network: Option<&Network>) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("mgmt-{}-{count}", std::process::id());
         let directory = TempDir::with_prefix("container-").expect("a directory can be made");
         for own in OWN {
             fs::create_dir(directory.path().join(own)).expect("a directory can be made");
         }
+        let mut arguments = vec!["--directory=/".to_owned(), "--volatile=yes".to_owned()];
+        arguments.push(network.map_or_else(
+            || "--private-network".to_owned(),
+            |network| format!("--network-namespace-path={}", network.path().display()),
+        ));
+        arguments.extend(binds(directory.path(), programs));
+        Self::boot_with(&arguments, directory)
+    }
+
+    /// Boots the system that is in the directory `root` of this one, in a network of its own.
+    pub(crate) fn boot_root(directory: TempDir) -> Self {
+        let root = format!("--directory={}", directory.path().join("root").display());
+        Self::boot_with(&[root, "--private-network".to_owned()], directory)
+    }
+
+    fn boot_with(arguments: &[String], directory: TempDir) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("mgmt-{}-{count}", std::process::id());
         let socket = directory.path().join("notify");
         let notified = UnixDatagram::bind(&socket).expect("a socket can be made");
         let cgroups = cgroups(&name);
@@ -100,18 +116,20 @@ impl Container {
         // Whatever becomes of this process, the container does not outlive it.
         let enter = "for cgroup; do [ \"$cgroup\" = -- ] && break; echo $$ >\"$cgroup/cgroup.procs\"; shift; done; shift; exec setpriv --pdeathsig TERM \"$@\"";
         command.args(["-ec", enter, "sh"]).args(&cgroups).arg("--");
-        command.args(["systemd-nspawn", "--quiet", "--directory=/", "--volatile=yes"]);
-        command.args(["--boot", "--register=no", "--console=pipe", "--notify-ready=yes"]);
-        command.arg("--settings=no").arg(network.map_or_else(
-            || "--private-network".to_owned(),
-            |network| format!("--network-namespace-path={}", network.path().display()),
-        ));
+        command.args([
+            "systemd-nspawn",
+            "--quiet",
+            "--boot",
+            "--register=no",
+            "--console=pipe",
+        ]);
+        command.args(["--notify-ready=yes", "--settings=no"]);
         if !cgroups.is_empty() {
             command.arg("--keep-unit");
         }
         // Which it passes on to the first process when it is told to end itself.
         command.args(["--kill-signal=SIGKILL", &format!("--machine={name}")]);
-        command.args(binds(directory.path(), programs));
+        command.args(arguments);
         // The first boot of a system asks for its settings.
         command.args(["systemd.firstboot=off", "systemd.unit=multi-user.target"]);
         // A signal for all of the tests is not for it: killed, it would leave the container behind.

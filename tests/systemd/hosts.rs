@@ -48,9 +48,7 @@ impl Hosts {
         let boot = |(number, further): (usize, &&str)| {
             let container = boot_in(Some(&network));
             let settings = format!(
-                "redef Management::Agent::name = \"{}\";
-redef Management::Agent::controller = [$address=\"127.0.0.1\", $bound_port={}/tcp];
-redef Management::connect_retry = 50msec;",
+                "name = \"{}\"\ncontroller = \"127.0.0.1:{}\"\nconnect_retry = \"50msec\"",
                 SENSORS[number],
                 operated.controller.broker().port()
             );

@@ -108,8 +108,7 @@ fn an_agent_that_may_not_read_the_journal_says_so() {
 #[test]
 fn the_agent_as_its_unit_starts_it_has_systemd_keep_nodes() {
     let Some(container) = boot() else { return };
-    let controller = "redef Management::Agent::controller = [$address=\"0.0.0.0\", $bound_port=2150/tcp];";
-    start_agent(&container, controller, "");
+    start_agent(&container, "controller = \"off\"", "");
     container
         .sh("until journalctl -u mgmt-agent | grep -q 'ready .*supervise=\"systemd\"'; do sleep 0.1; done");
     let pid = container.sh("systemctl show -P MainPID mgmt-agent");

@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+#
+# Makes the Debian packages zeek-mgmt-controller, zeek-mgmt-agent and zeek-mgmt-client in target/debian.
+#
+#   scripts/packages.sh            as operators should have them; takes minutes
+#   scripts/packages.sh --dev      of the programs that tests use, and of each a next version, to upgrade to
+#
+# They link the system's OpenSSL, so they are for the Debian release, and those after it, on which they are made. What is missing is
+# installed (as root or with password-less sudo) or listed; cargo-deb goes into .local/.
+
+set -euo pipefail
+# shellcheck source=scripts/setup-lib.sh
+. "$(dirname "$0")/setup-lib.sh"
+cd "$ROOT"
+
+GENERATED=target/packaging
+PACKAGES=target/debian
+
+packages() {
+    want gcc "compiler of SQLite and jemalloc, and linker" has cc
+    want libc6-dev "C headers" test -e /usr/include/stdio.h
+    want make "builds jemalloc" has make
+    want libssl-dev "OpenSSL to link with" has_openssl
+    want pkg-config "finds OpenSSL" has pkg-config
+    want dpkg-dev "finds what the programs depend on" has dpkg-shlibdeps
+    install_missing
+}
+
+build() {
+    cargo build --release --locked --no-default-features --package mgmt-client
+    cargo build --release --locked --no-default-features --features jemalloc --package mgmt-controller
+    JEMALLOC_SYS_WITH_MALLOC_CONF="$AGENT_MALLOC_CONF" \
+        cargo build --profile agent --locked --no-default-features --features jemalloc --package mgmt-agent
+}
+
+build_dev() {
+    local program
+    for program in mgmt-controller:mgmt-controller mgmt-agent:mgmt-agent mgmt-client:mgmtctl; do
+        cargo build --locked --no-default-features --package "${program%:*}" --bin "${program#*:}"
+    done
+}
+
+# manual PROGRAM PAGE [SUBCOMMAND...]: the page, and those of the subcommands that it names.
+manual() {
+    local program="$1" page="$2" subcommand
+    shift 2
+    "$program" man "$@" >"$GENERATED/$page.1"
+    while IFS= read -r subcommand; do
+        manual "$program" "$page-$subcommand" "$@" "$subcommand"
+    done < <(sed -n "s/\\\\//g; s/^$page-\([a-z-]*\)(1)\$/\1/p" "$GENERATED/$page.1")
+}
+
+# generate PROGRAM: what it says about itself.
+generate() {
+    local program="$1" name shell
+    name="$(basename "$program")"
+    manual "$program" "$name"
+    for shell in bash zsh fish; do
+        "$program" completions "$shell" >"$GENERATED/$name.$shell"
+    done
+    if [ "$name" != mgmtctl ]; then
+        "$program" example-config >"$GENERATED/$name.toml"
+    fi
+}
+
+# pack PROFILE-OF-AGENT PROFILE [OPTION...]
+pack() {
+    local agent_profile="$1" profile="$2" crate
+    shift 2
+    for crate in mgmt-controller mgmt-client; do
+        "$CARGO_DEB" deb --no-build --profile "$profile" --package "$crate" --output "$PACKAGES/" "$@"
+    done
+    "$CARGO_DEB" deb --no-build --profile "$agent_profile" --package mgmt-agent --output "$PACKAGES/" "$@"
+}
+
+main() {
+    local agent_profile="$1" profile="$2" directory="$3" agent_directory="$4"
+    step "Rust toolchain" need_rust
+    step "Debian packages" packages
+    step "cargo-deb" need_cargo_deb
+    step "programs" "$5"
+    rm -rf "$GENERATED" "$PACKAGES"
+    mkdir -p "$GENERATED" "$PACKAGES"
+    generate "target/$directory/mgmt-controller"
+    generate "target/$directory/mgmtctl"
+    generate "target/$agent_directory/mgmt-agent"
+    step "packages" pack "$agent_profile" "$profile"
+}
+
+case "${1:-}" in
+    "")
+        main agent release release agent build
+        print_summary
+        ls "$PACKAGES"
+        ;;
+    --dev)
+        main dev dev debug debug build_dev
+        step "their next version" pack dev dev --deb-version 999
+        print_summary
+        ;;
+    *)
+        sed -n '3,9s/^# \{0,1\}//p' "$0" >&2
+        exit 2
+        ;;
+esac
