@@ -63,14 +63,15 @@ generate() {
     fi
 }
 
-# pack PROFILE-OF-AGENT PROFILE [OPTION...]
+# pack PROFILE-OF-AGENT PROFILE DIRECTORY [OPTION...]
 pack() {
-    local agent_profile="$1" profile="$2" crate
-    shift 2
+    local agent_profile="$1" profile="$2"
+    local output="$3" crate
+    shift 3
     for crate in mgmt-controller mgmt-client; do
-        "$CARGO_DEB" deb --no-build --profile "$profile" --package "$crate" --output "$PACKAGES/" "$@"
+        "$CARGO_DEB" deb --no-build --profile "$profile" --package "$crate" --output "$output/" "$@"
     done
-    "$CARGO_DEB" deb --no-build --profile "$agent_profile" --package mgmt-agent --output "$PACKAGES/" "$@"
+    "$CARGO_DEB" deb --no-build --profile "$agent_profile" --package mgmt-agent --output "$output/" "$@"
 }
 
 main() {
@@ -84,7 +85,7 @@ main() {
     generate "target/$directory/mgmt-controller"
     generate "target/$directory/mgmtctl"
     generate "target/$agent_directory/mgmt-agent"
-    step "packages" pack "$agent_profile" "$profile"
+    step "packages" pack "$agent_profile" "$profile" "$PACKAGES"
 }
 
 case "${1:-}" in
@@ -95,7 +96,7 @@ case "${1:-}" in
         ;;
     --dev)
         main dev dev debug debug build_dev
-        step "their next version" pack dev dev --deb-version 999
+        step "their next version" pack dev dev "$PACKAGES/next" --deb-version 999
         print_summary
         ;;
     *)

@@ -1,6 +1,6 @@
 //! The Debian packages, as an administrator has them: in a Debian of their own that systemd has started.
 //!
-//! `scripts/check.sh` makes both, the packages by `scripts/packages.sh --dev`, and has no test without them. So do the commands of [docs/packages.md](../docs/packages.md).
+//! `scripts/check.sh` makes both, the packages by `scripts/packages.sh --dev`, and requires the test. What it does first are the commands of docs/operate/install.md.
 
 use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
 
@@ -12,16 +12,19 @@ use crate::support::{
     pending, workspace_root,
 };
 
-/// Where what is installed is, in the container.
-const DEBS: &str = "/root/packages";
+/// Where an administrator has the packages, in the container, and those to upgrade to.
+const DEBS: [&str; 2] = ["/root/packages", "/root/next"];
 
-const CONFIGURE: &str = "
-cat >/etc/zeek-mgmt/agent.toml <<'END'
-name = \"sensor1\"
-simulate = true
-supervise = \"systemd\"
-on_agent_exit = \"keep\"
-END
+/// What is otherwise than on the page, in the one container that has both daemons and no Zeek.
+const HERE: [(&str, &str); 2] = [
+    ("10.0.0.1:2150", "127.0.0.1:2150"),
+    (
+        "zeek_prefix = \"/opt/zeek\"",
+        "simulate = true\nsupervise = \"systemd\"\non_agent_exit = \"keep\"",
+    ),
+];
+
+const DEPLOY: &str = "
 cat >/root/cluster.ini <<'END'
 [instances]
 sensor1
@@ -36,9 +39,21 @@ instance = sensor1
 role = worker
 interface = lo
 END
-systemctl enable --now mgmt-controller mgmt-agent
 until mgmtctl instances | grep -q sensor1; do sleep 0.1; done
 mgmtctl deploy --yes /root/cluster.ini";
+
+/// The commands of the page that says how to install.
+fn documented() -> Vec<String> {
+    let page = workspace_root().join("docs/operate/install.md");
+    let page = fs::read_to_string(page).expect("it can be read");
+    let fences = page.split("```sh\n").skip(1).map(|rest| {
+        let (commands, _) = rest.split_once("```").expect("it ends");
+        HERE.iter().fold(commands.to_owned(), |text, (there, here)| {
+            text.replace(there, here)
+        })
+    });
+    fences.collect()
+}
 
 /// The packages, and a Debian to install them in.
 fn made() -> Option<(PathBuf, PathBuf)> {
@@ -61,11 +76,15 @@ fn boot() -> Option<Container> {
     let root = directory.path().join("root");
     let copied = Command::new("cp").arg("-a").args([&debian, &root]).status();
     assert!(copied.expect("cp is there").success());
-    let place = root.join(DEBS.trim_start_matches('/'));
-    fs::create_dir_all(&place).expect("a directory can be made");
-    for package in fs::read_dir(packages).expect("they can be listed") {
-        let package = package.expect("it can be read");
-        fs::copy(package.path(), place.join(package.file_name())).expect("it can be copied");
+    for (from, to) in [packages.clone(), packages.join("next")].iter().zip(DEBS) {
+        let to = root.join(to.trim_start_matches('/'));
+        fs::create_dir_all(&to).expect("a directory can be made");
+        for package in fs::read_dir(from).expect("they can be listed") {
+            let package = package.expect("it can be read");
+            if package.file_name().as_encoded_bytes().ends_with(b".deb") {
+                fs::copy(package.path(), to.join(package.file_name())).expect("it can be copied");
+            }
+        }
     }
     Some(Container::boot_root(directory))
 }
@@ -86,38 +105,37 @@ fn nodes(container: &Container) -> BTreeMap<String, u64> {
 #[test]
 fn packages_are_installed_upgraded_with_nodes_running_rebooted_and_removed() {
     let Some(mut container) = boot() else { return };
-    container.sh(&format!("dpkg --install {DEBS}/*_0.*.deb"));
-    for unit in ["mgmt-controller", "mgmt-agent"] {
-        // Its ports ask for nothing until an administrator has decided that.
-        assert_eq!(
-            container
-                .output(&format!("systemctl is-active {unit}"))
-                .status
-                .code(),
-            Some(3)
-        );
-        container.sh(&format!(
-            "test -s /usr/share/man/man1/{unit}.1.gz -a -s /usr/share/man/man1/{unit}-check-config.1.gz"
-        ));
-        container.sh(&format!(
-            "setpriv --reuid=zeek --regid=zeek --clear-groups {unit} dump-config"
-        ));
+    let [on_controller, on_sensor] = <[String; 2]>::try_from(documented()).expect("of two machines");
+    let [packages, next] = DEBS;
+    let as_documented = |commands: &str| container.sh(&format!("set -e; cd {packages}; {commands}"));
+    let (install, start) = on_controller.split_once('\n').expect("first they are installed");
+    as_documented(install);
+    // Its ports ask for nothing until an administrator has decided that.
+    container.sh("! systemctl is-active mgmt-controller && ! systemctl is-enabled mgmt-controller");
+    as_documented(start);
+    as_documented(&on_sensor);
+    for page in [
+        "mgmt-controller-check-config",
+        "mgmt-agent",
+        "mgmtctl-config-diff",
+    ] {
+        container.sh(&format!("test -s /usr/share/man/man1/{page}.1.gz"));
     }
-    container.sh("test -s /usr/share/man/man1/mgmtctl-config-diff.1.gz");
+    let settings = "/etc/zeek-mgmt/agent.toml";
     assert_eq!(
-        container.sh("stat -c '%U %G %a' /etc/zeek-mgmt/agent.toml"),
+        container.sh(&format!("stat -c '%U %G %a' {settings}")),
         "root zeek 640"
     );
 
-    container.sh(CONFIGURE);
+    container.sh(DEPLOY);
     let before = nodes(&container);
     assert!(before.keys().eq(["manager", "worker-1"]), "{before:?}");
 
     let agent = container.sh("systemctl show -P MainPID mgmt-agent");
-    container.sh(&format!("dpkg --install {DEBS}/*_999_*.deb"));
+    container.sh(&format!("dpkg --install {next}/*.deb"));
     assert_ne!(container.sh("systemctl show -P MainPID mgmt-agent"), agent);
     assert_eq!(nodes(&container), before, "they outlive an upgrade");
-    container.sh("grep -q simulate /etc/zeek-mgmt/agent.toml");
+    container.sh(&format!("grep -q '^simulate' {settings}"));
 
     container.reboot();
     let after = nodes(&container);
@@ -133,7 +151,7 @@ fn packages_are_installed_upgraded_with_nodes_running_rebooted_and_removed() {
         container.sh("systemctl list-units --plain --no-legend 'zeek*' 'mgmt-*'"),
         ""
     );
-    container.sh("test -e /etc/zeek-mgmt/agent.toml -a -e /var/lib/zeek-mgmt");
+    container.sh(&format!("test -e {settings} -a -e /var/lib/zeek-mgmt"));
     container.sh("dpkg --purge zeek-mgmt-agent zeek-mgmt-controller");
     container.sh("test ! -e /etc/zeek-mgmt -a -e /var/lib/zeek-mgmt");
 }
