@@ -50,17 +50,14 @@ manual() {
     done < <(sed -n "s/\\\\//g; s/^$page-\([a-z-]*\)(1)\$/\1/p" "$GENERATED/$page.1")
 }
 
-# generate PROGRAM: what it says about itself.
+# generate PROGRAM COMPLETION: what it says about itself.
 generate() {
-    local program="$1" name shell
+    local program="$1" completion="$2" name shell
     name="$(basename "$program")"
     manual "$program" "$name"
     for shell in bash zsh fish; do
-        "$program" completions "$shell" >"$GENERATED/$name.$shell"
+        "$program" "$completion" "$shell" >"$GENERATED/$name.$shell"
     done
-    if [ "$name" != mgmtctl ]; then
-        "$program" example-config >"$GENERATED/$name.toml"
-    fi
 }
 
 # pack PROFILE-OF-AGENT PROFILE DIRECTORY [OPTION...]
@@ -82,9 +79,12 @@ main() {
     step "programs" "$5"
     rm -rf "$GENERATED" "$PACKAGES"
     mkdir -p "$GENERATED" "$PACKAGES"
-    generate "target/$directory/mgmt-controller"
-    generate "target/$directory/mgmtctl"
-    generate "target/$agent_directory/mgmt-agent"
+    local controller="target/$directory/mgmt-controller" agent="target/$agent_directory/mgmt-agent"
+    generate "$controller" completions
+    generate "$agent" completions
+    generate "target/$directory/mgmtctl" completion
+    "$controller" example-config >"$GENERATED/mgmt-controller.toml"
+    "$agent" example-config >"$GENERATED/mgmt-agent.toml"
     step "packages" pack "$agent_profile" "$profile" "$PACKAGES"
 }
 

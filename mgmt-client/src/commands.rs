@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     Exit,
     client::{Client, ClientError, part},
-    colours, completion,
+    colours, completion, manual,
     options::{Command, Options, Which},
     place::Place,
     status,
@@ -29,9 +29,10 @@ pub(crate) async fn run(options: &Options) -> Result<Exit, ClientError> {
     if options.clusters().nth(1).is_some() && !matches!(options.command, Command::Token(_)) {
         return Err(ClientError::Usage("name one cluster"));
     }
-    // It needs no daemon.
-    if let Command::Completion { shell } = options.command {
-        return completion::show(shell);
+    match &options.command {
+        Command::Completion { shell } => return completion::show(*shell),
+        Command::Man { command } => return manual::show(command),
+        _ => {}
     }
     let daemon = Daemon::of(options).await?;
     match &options.command {
@@ -49,7 +50,8 @@ pub(crate) async fn run(options: &Options) -> Result<Exit, ClientError> {
         Command::Deployments { id } => daemon.deployments(id.as_deref()).await,
         Command::Config(command) => daemon.config(command).await,
         Command::Events { lines } => daemon.events(*lines).await,
-        Command::Completion { shell } => completion::show(*shell),
+        // They need no daemon.
+        Command::Completion { .. } | Command::Man { .. } => Ok(Exit::Done),
         Command::Reload => daemon.reload().await,
         Command::Whoami => daemon.whoami().await,
         Command::Token(command) => daemon.token(command).await,

@@ -13,6 +13,7 @@
 //! | [`deploy`] | the same of commands about deployments |
 //! | [`diff`] | in what two configurations differ |
 //! | [`events`] | the stream of events, read and shown |
+//! | [`manual`] | manual pages |
 //! | [`nodes`] | what commands about one node ask for, and say |
 //! | [`options`] | the command line |
 //! | [`place`] | where a daemon is asked |
@@ -29,6 +30,7 @@ mod completion;
 mod configurations;
 mod deploy;
 mod events;
+mod manual;
 mod nodes;
 mod options;
 mod place;

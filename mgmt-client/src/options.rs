@@ -127,6 +127,12 @@ pub(crate) enum Command {
         #[arg(value_name = "SHELL")]
         shell: Shell,
     },
+    /// Print the manual page in roff, or that of a command
+    Man {
+        /// Such as config diff
+        #[arg(value_name = "COMMAND")]
+        command: Vec<String>,
+    },
     /// Have the daemon read its certificates, tokens, roles and log level again, and open its logs anew
     Reload,
     /// Show who the daemon takes us for, and what we may

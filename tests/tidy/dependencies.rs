@@ -34,7 +34,7 @@ const DEPENDENCIES: &[(&str, &str)] = &[
     ),
     (
         "mgmt-client",
-        "broker-codec clap clap_complete comfy-table http-body-util hyper hyper-util mgmt-api openssl percent-encoding serde serde_json \
+        "broker-codec clap clap_complete clap_mangen comfy-table http-body-util hyper hyper-util mgmt-api openssl percent-encoding serde serde_json \
          thiserror tokio tokio-openssl",
     ),
     (
