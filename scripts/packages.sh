@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 #
-# Makes the Debian packages zeek-mgmt-controller, zeek-mgmt-agent and zeek-mgmt-client in target/debian.
+# Makes the Debian packages zeek-mgmt-controller, zeek-mgmt-agent and zeek-mgmt-client in target/packages.
 #
 #   scripts/packages.sh            as operators should have them; takes minutes
 #   scripts/packages.sh --dev      of the programs that tests use, and of each a next version, to upgrade to
@@ -14,7 +14,7 @@ set -euo pipefail
 cd "$ROOT"
 
 GENERATED=target/packaging
-PACKAGES=target/debian
+PACKAGES=target/packages
 
 packages() {
     want gcc "compiler of SQLite and jemalloc, and linker" has cc
@@ -66,9 +66,9 @@ pack() {
     local output="$3" crate
     shift 3
     for crate in mgmt-controller mgmt-client; do
-        "$CARGO_DEB" deb --no-build --profile "$profile" --package "$crate" --output "$output/" "$@"
+        "$CARGO_DEB" deb --no-build --quiet --profile "$profile" --package "$crate" --output "$output/" "$@"
     done
-    "$CARGO_DEB" deb --no-build --profile "$agent_profile" --package mgmt-agent --output "$output/" "$@"
+    "$CARGO_DEB" deb --no-build --quiet --profile "$agent_profile" --package mgmt-agent --output "$output/" "$@"
 }
 
 main() {
@@ -77,26 +77,26 @@ main() {
     step "Debian packages" packages
     step "cargo-deb" need_cargo_deb
     step "programs" "$5"
-    rm -rf "$GENERATED" "$PACKAGES"
-    mkdir -p "$GENERATED" "$PACKAGES"
+    rm -rf "$GENERATED" "$PACKAGES" "${@:6}"
+    mkdir -p "$GENERATED" "$PACKAGES" "${@:6}"
     local controller="target/$directory/mgmt-controller" agent="target/$agent_directory/mgmt-agent"
     generate "$controller" completions
     generate "$agent" completions
     generate "target/$directory/mgmtctl" completion
     "$controller" example-config >"$GENERATED/mgmt-controller.toml"
     "$agent" example-config >"$GENERATED/mgmt-agent.toml"
-    step "packages" pack "$agent_profile" "$profile" "$PACKAGES"
+    step "packages" pack "$agent_profile" "$profile" "$PACKAGES" "${@:6}"
 }
 
 case "${1:-}" in
     "")
         main agent release release agent build
         print_summary
-        ls "$PACKAGES"
+        ls "$PACKAGES" "${@:6}"
         ;;
     --dev)
-        main dev dev debug debug build_dev
-        step "their next version" pack dev dev "$PACKAGES/next" --deb-version 999
+        main dev dev debug debug build_dev --fast
+        step "their next version" pack dev dev "$PACKAGES/next" --fast --deb-version 999
         print_summary
         ;;
     *)

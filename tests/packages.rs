@@ -57,7 +57,7 @@ fn documented() -> Vec<String> {
 
 /// The packages, and a Debian to install them in.
 fn made() -> Option<(PathBuf, PathBuf)> {
-    let packages = workspace_root().join("target/debian");
+    let packages = workspace_root().join("target/packages");
     let debian = workspace_root().join(".local/debian-12");
     for (made, what) in [(&packages, "packages"), (&debian, "Debian to install them in")] {
         if !made.is_dir() {
