@@ -77,8 +77,8 @@ main() {
     step "Debian packages" packages
     step "cargo-deb" need_cargo_deb
     step "programs" "$5"
-    rm -rf "$GENERATED" "$PACKAGES" "${@:6}"
-    mkdir -p "$GENERATED" "$PACKAGES" "${@:6}"
+    rm -rf "$GENERATED" "$PACKAGES"
+    mkdir -p "$GENERATED" "$PACKAGES"
     local controller="target/$directory/mgmt-controller" agent="target/$agent_directory/mgmt-agent"
     generate "$controller" completions
     generate "$agent" completions
@@ -92,7 +92,7 @@ case "${1:-}" in
     "")
         main agent release release agent build
         print_summary
-        ls "$PACKAGES" "${@:6}"
+        ls "$PACKAGES"
         ;;
     --dev)
         main dev dev debug debug build_dev --fast
