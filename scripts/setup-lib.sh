@@ -151,7 +151,7 @@ debian_12() {
 
 # A Debian with systemd, into copies of which tests install our packages. Only root can make one.
 need_debian() {
-    local home="$LOCAL/debian-12" wanted="systemd-sysv,dbus,polkitd,libssl3,procps"
+    local home="$LOCAL/debian-12" wanted="systemd-sysv,libpam-systemd,dbus,polkitd,libssl3,procps"
     if [ "$(id -u)" -ne 0 ]; then
         say "not root: no test installs the packages"
     elif [ "$(cat "$home.complete" 2>/dev/null)" = "$wanted" ]; then

@@ -15,8 +15,9 @@ use crate::support::{
 /// Where an administrator has the packages, in the container, and those to upgrade to.
 const DEBS: [&str; 2] = ["/root/packages", "/root/next"];
 
-/// What is otherwise than on the page, in the one container that has both daemons and no Zeek.
-const HERE: [(&str, &str); 2] = [
+/// What is otherwise than on the page, in the one container that has both daemons and no Zeek, and where no administrator answers.
+const HERE: [(&str, &str); 3] = [
+    ("apt install", "apt install --yes"),
     ("10.0.0.1:2150", "127.0.0.1:2150"),
     (
         "zeek_prefix = \"/opt/zeek\"",
@@ -107,7 +108,7 @@ fn packages_are_installed_upgraded_with_nodes_running_rebooted_and_removed() {
     let Some(mut container) = boot() else { return };
     let [on_controller, on_sensor] = <[String; 2]>::try_from(documented()).expect("of two machines");
     let [packages, next] = DEBS;
-    let as_documented = |commands: &str| container.sh(&format!("set -e; cd {packages}; {commands}"));
+    let as_documented = |commands: &str| container.sh(&format!("set -ex; cd {packages}; {commands}"));
     let (install, start) = on_controller.split_once('\n').expect("first they are installed");
     as_documented(install);
     // Its ports ask for nothing until an administrator has decided that.

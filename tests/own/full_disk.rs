@@ -40,7 +40,7 @@ fn on_disk(host: &Host, agent: &Daemon, file: &str) -> PathBuf {
 struct Filled {
     path: PathBuf,
     is_over: Arc<AtomicBool>,
-    filling: JoinHandle<()>,
+    thread: JoinHandle<()>,
 }
 
 impl Filled {
@@ -51,7 +51,7 @@ impl Filled {
         fill();
         let is_over = Arc::new(AtomicBool::new(false));
         let ends = Arc::clone(&is_over);
-        let filling = thread::spawn(move || {
+        let thread = thread::spawn(move || {
             while !ends.load(Ordering::Relaxed) {
                 fill();
                 thread::park_timeout(Duration::from_millis(1));
@@ -60,13 +60,13 @@ impl Filled {
         Self {
             path,
             is_over,
-            filling,
+            thread,
         }
     }
 
     fn free(self) {
         self.is_over.store(true, Ordering::Relaxed);
-        self.filling.join().expect("it has ended");
+        self.thread.join().expect("it has ended");
         fs::remove_file(self.path).expect("it is ours");
     }
 }
