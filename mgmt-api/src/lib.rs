@@ -15,6 +15,7 @@
 //! | [`dialect`] | [`Dialect`], [`Translator`] | `api.zeek` and `types.zeek` of every release |
 //! | [`schema`] | [`schema::Layout`] | what all of them declare, by the names of fields |
 //! | [`link`] | [`LinkMessage`] | none: the extension |
+//! | [`controller_id`] | [`ControllerId`] | none: by what agents tell controllers apart |
 //! | [`operator`] | [`OperatorRequest`], [`ClusterRequest`](operator::ClusterRequest) | none: what operators ask of agents and controllers |
 //! | [`topics`] | topic names | `*/config.zeek` |
 //! | [`requests`] | [`RequestTable`], [`NotAdmitted`] | `request.zeek` |
@@ -32,6 +33,7 @@ pub mod access;
 pub mod agent;
 pub mod backend;
 pub mod controller;
+pub mod controller_id;
 pub mod dialect;
 pub mod enums;
 pub mod ids;
@@ -52,6 +54,7 @@ pub mod turn;
 pub use agent::{AGENT_STOPPED, AgentMessage, AgentRequest, TIMED_OUT};
 pub use backend::CLUSTER_BACKEND;
 pub use controller::{ClientRequest, ClientResponse, RequestKind};
+pub use controller_id::ControllerId;
 pub use dialect::{Dialect, DialectError, Translator};
 pub use enums::{ClusterRole, Role, State};
 pub use ids::{IdSource, SequentialIds, UniqueIds};

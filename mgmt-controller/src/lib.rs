@@ -2,6 +2,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`backup`] | backups, and the subcommand `store` |
 //! | [`check`] | whether the host has what the settings name |
 //! | [`config`] | the settings, and the configuration that they result in |
 //! | [`Counted`] | what the controller counts |
@@ -16,6 +17,7 @@
 //! | [`store`] | the durable state, in Zeek's SQLite file |
 //! | [`wire`] | what travels, between the core and its peers |
 
+pub mod backup;
 pub mod check;
 pub mod config;
 pub mod core;

@@ -99,8 +99,21 @@ pub fn regular_or_missing(path: &Path) -> io::Result<()> {
 ///
 /// Fails if it is no regular file.
 pub fn open_foreign(path: &Path) -> io::Result<File> {
+    open_regular(path, OFlags::NOFOLLOW)
+}
+
+/// Opens a file that an operator names, to read it. Nothing is waited for.
+///
+/// # Errors
+///
+/// Also if it is no regular file.
+pub fn open_named(path: &Path) -> io::Result<File> {
+    open_regular(path, OFlags::empty())
+}
+
+fn open_regular(path: &Path, flags: OFlags) -> io::Result<File> {
     let mut options = File::options();
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let flags = (flags | OFlags::NONBLOCK).bits().cast_signed();
     let file = options.read(true).custom_flags(flags).open(path)?;
     if file.metadata()?.is_file() {
         Ok(file)
@@ -154,6 +167,23 @@ fn unix_socket() -> io::Result<OwnedFd> {
 
 /// Writes a file of this mode whole or not at all: others see the one before until then, also after a loss of power.
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    write_beside(path, content, mode, |temporary| fs::rename(temporary, path))
+}
+
+/// Writes a file of this mode, whole or not at all, where there is none.
+pub fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    write_beside(path, content, mode, |temporary| {
+        fs::hard_link(temporary, path)?;
+        fs::remove_file(temporary)
+    })
+}
+
+fn write_beside(
+    path: &Path,
+    content: &[u8],
+    mode: u32,
+    put_in_place: impl FnOnce(&Path) -> io::Result<()>,
+) -> io::Result<()> {
     let temporary = with_suffix(path, &format!(".{}", std::process::id()));
     // A process of the same id may have left one, of another mode.
     let _ = fs::remove_file(&temporary);
@@ -162,11 +192,17 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let written = options
         .open(&temporary)
         .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()));
-    let replaced = written.and_then(|()| fs::rename(&temporary, path));
-    if replaced.is_err() {
+    let done = written.and_then(|()| put_in_place(&temporary));
+    if done.is_err() {
         let _ = fs::remove_file(&temporary);
     }
-    replaced
+    done
+}
+
+/// Has the names in a file's directory outlast a loss of power.
+pub fn sync_names(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|above| !above.as_os_str().is_empty());
+    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// What is wrong with the mode of something that holds secrets, with the command that mends it. Something that is not there is in order.

@@ -22,6 +22,7 @@
 //! | [`process`] | the process's name, limits, working directory and one thread |
 //! | [`program`] | what the program says to its user, and its exit codes |
 //! | [`ready`] | the file that says where a daemon listens |
+//! | [`tokens`] | the file of tokens |
 
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
@@ -49,6 +50,6 @@ pub mod program;
 pub mod ready;
 pub mod reload;
 mod signals;
-mod tokens;
+pub mod tokens;
 
 pub use counted::Counted;

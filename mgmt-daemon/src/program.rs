@@ -1,6 +1,6 @@
 //! A daemon's program: what it says to its user, and its exit codes.
 //!
-//! 0 after a graceful end, 1 if it cannot start or go on, 2 for a wrong command line.
+//! 0 after a graceful end, 1 if it cannot start or go on, 2 for a wrong command line. A subcommand that only one daemon has ends as `mgmtctl` does.
 
 use std::{
     error::Error,
@@ -34,7 +34,16 @@ pub trait Configuration: Sized {
 
     /// The part that every daemon has.
     fn daemon(&self) -> &DaemonConfig;
+
+    /// Carries out one of [`Schema::own_commands`], of which these are the matches.
+    fn own_command(&self, given: &ArgMatches) -> ExitCode {
+        let _ = given;
+        ExitCode::from(USAGE)
+    }
 }
+
+/// How a subcommand that only one daemon has ends if the command line is wrong.
+const USAGE: u8 = 64;
 
 /// The program of a daemon: does what the command line says. Besides what every daemon has, it checks and runs what it is given here.
 pub fn main<C: Configuration, M: Machine, E: Error>(
@@ -43,8 +52,18 @@ pub fn main<C: Configuration, M: Machine, E: Error>(
 ) -> ExitCode {
     let command = C::SCHEMA.command();
     let arguments = subcommand_first(&command, std::env::args_os().collect());
-    let matches = command.get_matches_from(arguments);
     let program = Program(C::SCHEMA);
+    let matches = match command.try_get_matches_from(&arguments) {
+        Ok(matches) => matches,
+        Err(error) => {
+            let _ = error.print();
+            let is_own = arguments
+                .get(1)
+                .is_some_and(|name| program.has_own(&name.to_string_lossy()));
+            let usage = if is_own { USAGE } else { 2 };
+            return ExitCode::from(if error.use_stderr() { usage } else { 0 });
+        }
+    };
     let (subcommand, given) = matches.subcommand().unwrap_or(("run", &matches));
     let outcome = match subcommand {
         "replay" => {
@@ -69,6 +88,11 @@ pub fn main<C: Configuration, M: Machine, E: Error>(
                 dump_text(effective)
             })
         }),
+        own if program.has_own(own) => {
+            let (_, nested) = given.subcommand().unwrap_or((own, given));
+            let read = program.read::<C>(nested);
+            read.map(|(config, _)| config.own_command(given))
+        }
         _ => program.read(given).map(|(config, environment)| {
             let reread = reread::<C>(environment, given.clone());
             program.run(config, |config| run(config, reread))
@@ -90,6 +114,11 @@ fn reread<C: Configuration>(environment: Environment, given: ArgMatches) -> Rere
 struct Program(&'static Schema);
 
 impl Program {
+    /// Whether only this daemon has a subcommand.
+    fn has_own(self, subcommand: &str) -> bool {
+        self.0.own_commands.iter().any(|(name, _)| *name == subcommand)
+    }
+
     fn read<C: Configuration>(self, given: &ArgMatches) -> Result<(C, Environment), ConfigErrors> {
         let environment = Environment::of_process(self.0)?;
         let config = C::resolve(Resolver::gather(self.0, &environment, given))?;
@@ -191,8 +220,9 @@ impl Program {
         for error in errors.iter() {
             self.complain(&format!("error: {error}"));
         }
-        let usage = errors.is_usage() && subcommand != "check-config";
-        ExitCode::from(if usage { 2 } else { 1 })
+        let usage = if self.has_own(subcommand) { USAGE } else { 2 };
+        let is_usage = errors.is_usage() && subcommand != "check-config";
+        ExitCode::from(if is_usage { usage } else { 1 })
     }
 
     fn print(self, text: impl AsRef<[u8]>) -> ExitCode {
@@ -216,32 +246,48 @@ pub fn complain(program: &str, text: &str) {
     let _ = writeln!(io::stderr(), "{program}: {text}");
 }
 
-/// The arguments with the subcommand in the first place, wherever it stands among options and assignments.
+/// The arguments with the subcommand in the first place, wherever it stands among options and assignments, and one of its own in the second.
 fn subcommand_first(command: &clap::Command, mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let mut of = command;
+    let mut place = 1;
+    while let Some(found) = move_subcommand(command, of, &mut arguments, place) {
+        of = found;
+        place += 1;
+    }
+    arguments
+}
+
+/// Moves a subcommand to this place, from there or behind it. Options are those of the whole command.
+fn move_subcommand<'a>(
+    command: &clap::Command,
+    of: &'a clap::Command,
+    arguments: &mut [OsString],
+    place: usize,
+) -> Option<&'a clap::Command> {
     let takes_value = |option: &str| {
         command.get_arguments().any(|known| {
             let takes_next = known.get_action().takes_values() && !known.is_require_equals_set();
             known.get_long() == Some(option) && takes_next
         })
     };
-    let mut at = 1;
+    let mut at = place;
     while let Some(argument) = arguments.get(at) {
         let argument = argument.to_string_lossy();
         match argument.strip_prefix("--") {
-            Some("") => break,
+            Some("") => return None,
             // `--name=value` is no option's name.
             Some(option) if takes_value(option) => at += 1,
-            None if command.find_subcommand(&*argument).is_some() => {
-                if let Some(before) = arguments.get_mut(1..=at) {
-                    before.rotate_right(1);
+            Some(_) => {}
+            None => {
+                if let Some(found) = of.find_subcommand(&*argument) {
+                    arguments.get_mut(place..=at)?.rotate_right(1);
+                    return Some(found);
                 }
-                break;
             }
-            Some(_) | None => {}
         }
         at += 1;
     }
-    arguments
+    None
 }
 
 #[cfg(test)]
@@ -257,7 +303,8 @@ mod tests {
             .arg(Arg::new("with").long("with").num_args(0..=1).require_equals(true))
             .arg(Arg::new("simulate").long("simulate").action(ArgAction::SetTrue))
             .subcommand(Command::new("run"))
-            .subcommand(Command::new("check-config"));
+            .subcommand(Command::new("check-config"))
+            .subcommand(Command::new("store").subcommand(Command::new("backup")));
         for (given, expected) in [
             ("--name x check-config", "check-config --name x"),
             (
@@ -269,6 +316,11 @@ mod tests {
             ("--name run", "--name run"),
             ("--name run run", "run --name run"),
             ("check-config run", "check-config run"),
+            (
+                "--name backup store A::b=c --with backup FILE",
+                "store backup --name backup A::b=c --with FILE",
+            ),
+            ("backup store", "store backup"),
             ("--json check-config", "check-config --json"),
             ("-- run", "-- run"),
             ("--name", "--name"),

@@ -170,14 +170,27 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Entry>, String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(failed(error.to_string())),
     };
-    let File { tokens } = serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?;
+    parse(&bytes).map_err(failed)
+}
+
+/// How many tokens the bytes of such a file are.
+///
+/// # Errors
+///
+/// If one of them cannot be used.
+pub fn count(bytes: &[u8]) -> Result<usize, String> {
+    Ok(parse(bytes)?.len())
+}
+
+fn parse(bytes: &[u8]) -> Result<Vec<Entry>, String> {
+    let File { tokens } = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     if tokens.len() > TOKENS_MAX {
-        return Err(failed(format!("there are more than {TOKENS_MAX}")));
+        return Err(format!("there are more than {TOKENS_MAX}"));
     }
     for (place, token) in tokens.iter().enumerate() {
-        token.check().map_err(failed)?;
+        token.check()?;
         if tokens.iter().take(place).any(|other| other.name == token.name) {
-            return Err(failed(format!("there are two of the name {}", token.name)));
+            return Err(format!("there are two of the name {}", token.name));
         }
     }
     Ok(tokens)

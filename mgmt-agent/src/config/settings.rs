@@ -16,6 +16,7 @@ pub static SCHEMA: Schema = Schema {
         "peer-api",
         "it is called --controller-api now, and says nothing about nodes",
     )],
+    own_commands: &[],
 };
 
 static OWN: &[Setting] = &[

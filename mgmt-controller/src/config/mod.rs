@@ -7,11 +7,13 @@ mod websocket_tls;
 use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
+    process::ExitCode,
     time::Duration,
 };
 
 use broker_codec::data::Port;
 use broker_endpoint::{tls::TlsConfig, websocket::WebSocketTls};
+use clap::ArgMatches;
 pub use mgmt_daemon::config::Listener;
 use mgmt_daemon::{
     config::{Choice, ConfigErrors, DaemonConfig, Resolver, Schema, join_plain},
@@ -21,6 +23,7 @@ use mgmt_daemon::{
 pub use self::settings::SCHEMA;
 use self::websocket_tls::WebSocketTlsOptions;
 use crate::{
+    backup,
     core::{AbsentInstances, DEPLOYMENT_FIFTHS, Settings},
     wire::Assumed,
 };
@@ -87,6 +90,10 @@ impl Configuration for Config {
 
     fn daemon(&self) -> &DaemonConfig {
         &self.daemon
+    }
+
+    fn own_command(&self, given: &ArgMatches) -> ExitCode {
+        backup::command::run(self, given)
     }
 }
 

@@ -5,6 +5,8 @@ use mgmt_daemon::config::{
     Takes::{Many, One},
 };
 
+use crate::backup::options;
+
 pub static SCHEMA: Schema = Schema {
     daemon: "controller",
     module: "Management::Controller::",
@@ -14,6 +16,7 @@ pub static SCHEMA: Schema = Schema {
         "there is one setting for each kind of peer now: --agent-api for agents, --client-api for clients \
          over Broker",
     )],
+    own_commands: &[("store", options::command)],
 };
 
 static OWN: &[Setting] = &[

@@ -23,7 +23,7 @@ impl Store {
             return Ok(());
         }
         let store = Self {
-            connection: open_file(&path, OpenFlags::empty())?,
+            connection: open_file(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?,
             path,
             unreadable: Vec::new(),
             _lock: None,

@@ -110,8 +110,16 @@ impl Store {
                     }),
                 }
             }
-            let dismissed = decode::<Vec<Instance>>(&dismissed).unwrap_or_default();
-            configurations.dismissed = dismissed.into_iter().collect();
+            if !dismissed.is_empty() {
+                match decode::<Vec<Instance>>(&dismissed) {
+                    Ok(dismissed) => configurations.dismissed = dismissed.into_iter().collect(),
+                    Err(reason) => unreadable.push(UnreadableRow {
+                        slot: None,
+                        key: key.clone(),
+                        reason: format!("the instances that it has dropped: {reason}"),
+                    }),
+                }
+            }
             clusters.insert(name, configurations);
         }
         Ok((clusters, unreadable))

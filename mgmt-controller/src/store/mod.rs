@@ -9,6 +9,7 @@
 //! * `mgmt_dismissed(name, instance)`: instances that were dropped and may not know yet (`Configurations::dismissed`); without the second
 //!   column, or null there, in a store of version 0.1;
 //! * `mgmt_clusters(cluster, staged, ready, deployed, dismissed)`: the clusters besides `default`, in the same bytes;
+//! * `mgmt_identity(identity, generation)`: one row, by which agents know the controller ([`ControllerId`]); made at the first start;
 //! * `mgmt_unreadable(key, value, reason)`: rows that we could not read and then had to replace.
 //!
 //! DIFFERENCE(store-durability): Zeek sets no pragmas. We use `synchronous = EXTRA`, which SQLite's default FULL lacks in one point: with
@@ -17,6 +18,10 @@
 
 mod check;
 mod clusters;
+mod identity;
+mod image;
+mod inspect;
+mod report;
 mod sqlite;
 #[cfg(test)]
 mod tests;
@@ -25,8 +30,10 @@ mod thread;
 use std::{collections::BTreeMap, io, path::PathBuf};
 
 use broker_codec::{binary, data};
+use mgmt_api::ControllerId;
 
 pub use self::{
+    report::{ClusterReport, Inspection, SlotReport},
     sqlite::Store,
     thread::{StoreThread, Written},
 };
@@ -57,6 +64,13 @@ pub enum StoreError {
     /// The lock cannot be had for another reason.
     #[error("cannot lock {path}")]
     Lock { path: PathBuf, source: io::Error },
+    #[error("cannot read the store {path}")]
+    Read { path: PathBuf, source: io::Error },
+    /// It can only be read when it can be written: then SQLite undoes what a crash has left.
+    #[error(
+        "a crash has left a transaction in the store {path}, and to read it is to undo that: start the controller first"
+    )]
+    Unfinished { path: PathBuf },
     /// The file is not a database, or a damaged one.
     #[error(
         "the store {path} is damaged or is no SQLite database ({detail}); it was left as it is: restore it from a \
@@ -102,6 +116,8 @@ pub enum WriteError {
 pub struct Restored {
     /// Those of `default`.
     pub configurations: Configurations,
+    /// Who the controller is. None if the file cannot be written and has none, or what it has cannot be read.
+    pub identity: Option<ControllerId>,
     /// Those of the other clusters.
     pub clusters: BTreeMap<ClusterName, Configurations>,
     /// The slots whose content another controller wrote since our last write, or that we never wrote.
@@ -119,7 +135,7 @@ pub struct Restored {
 pub struct UnreadableRow {
     /// The slot, if at least the key could be read.
     pub slot: Option<Slot>,
-    /// Of a cluster besides `default` its name.
+    /// Of a cluster besides `default` its name, of the identity that of its table.
     pub key: Vec<u8>,
     pub reason: String,
 }

@@ -125,9 +125,10 @@ impl Store {
         let outcome = self
             .connection
             .pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()))
-            .and_then(|()| self.bring_up_to_date(restored.broker_version.as_deref()));
+            .and_then(|()| self.bring_up_to_date(restored.broker_version.as_deref()))
+            .and_then(|()| self.make_identity());
         match outcome {
-            Ok(()) => {}
+            Ok(()) => restored.identity = self.identity()?.and_then(Result::ok),
             // A store that can be read serves its configurations even if the disk is full.
             Err(error) if restored.broker_version.is_some() => {
                 restored.not_writable = Some(error.to_string());
@@ -186,6 +187,11 @@ impl Store {
         };
         restored.configurations.dismissed = self.dismissed()?;
         (restored.clusters, restored.unreadable) = self.clusters()?;
+        match self.identity()? {
+            Some(Ok(identity)) => restored.identity = Some(identity),
+            Some(Err(row)) => restored.unreadable.push(row),
+            None => {}
+        }
         let mut statement = self
             .connection
             .prepare("select key, value from store order by key")
@@ -287,11 +293,14 @@ impl Store {
 fn connect(path: &Path) -> Result<Connection, StoreError> {
     // SQLite makes files that everyone can read, and gives its journal the mode of the file. If it cannot be made, SQLite says why.
     let _ = files::options().write(true).create_new(true).open(path);
-    open_file(path, OpenFlags::SQLITE_OPEN_CREATE)
+    open_file(
+        path,
+        OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_READ_WRITE,
+    )
 }
 
 pub(super) fn open_file(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
-    let flags = flags | OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = || -> rusqlite::Result<Connection> {
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -302,7 +311,7 @@ pub(super) fn open_file(path: &Path, flags: OpenFlags) -> Result<Connection, Sto
 }
 
 /// Tells a damaged file from a failing operation.
-fn sqlite_error(path: &Path, operation: &'static str, source: rusqlite::Error) -> StoreError {
+pub(super) fn sqlite_error(path: &Path, operation: &'static str, source: rusqlite::Error) -> StoreError {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     match source.sqlite_error_code() {
         Some(DatabaseCorrupt | NotADatabase) => StoreError::Damaged {

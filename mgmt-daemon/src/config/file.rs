@@ -212,6 +212,7 @@ mod tests {
         module: "Management::Agent::",
         tables: [&OWN, &[]],
         gone: &[],
+        own_commands: &[],
     };
 
     /// What a file gives settings, and what is wrong with it, where `FILE` stands for its path.

@@ -37,7 +37,7 @@ pub use self::{
     listener::Listener,
     open_port::warn_of_open_ports,
     resolver::{Resolved, Resolver, join_plain},
-    setting::{Schema, Setting, Takes},
+    setting::{OwnCommand, Schema, Setting, Takes},
     value::{Choice, Notation, TimeOfDay, Value, ValueError, record},
 };
 pub use crate::log::LogFormat;

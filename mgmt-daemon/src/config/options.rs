@@ -20,6 +20,7 @@ impl Schema {
     pub fn command(&self) -> Command {
         let daemon = self.daemon;
         let settings = self.arguments();
+        let own = self.own_commands.iter().map(|(_, command)| command(&settings));
         let with_settings =
             |name: &'static str, about: String| Command::new(name).about(about).args(&settings);
         Command::new(self.program())
@@ -54,6 +55,7 @@ impl Schema {
                         .help("Print JSON instead of text"),
                 ),
             )
+            .subcommands(own)
             .subcommand(Command::new("example-config").about("Print a configuration file with every setting at its default"))
             .subcommand(
                 Command::new("replay")

@@ -2,6 +2,8 @@
 
 use std::{fmt, path::PathBuf};
 
+use clap::{Arg, Command};
+
 use super::value::ValueError;
 
 /// What a text of an option or an environment variable sets: the keys of other settings, or its own, with their values.
@@ -116,7 +118,12 @@ pub struct Schema {
     pub tables: [&'static [Setting]; 2],
     /// Options of earlier releases, and what to do instead.
     pub gone: &'static [(&'static str, &'static str)],
+    /// Subcommands that only this daemon has.
+    pub own_commands: &'static [OwnCommand],
 }
+
+/// The name of a subcommand, and what makes it of the arguments by which settings are given.
+pub type OwnCommand = (&'static str, fn(&[Arg]) -> Command);
 
 /// What a name of Zeek's means to a daemon.
 #[derive(Clone, Copy, Debug)]
@@ -191,6 +198,7 @@ mod tests {
             module: "Management::Agent::",
             tables: [&OWN, &[]],
             gone: &[],
+            own_commands: &[],
         };
         for (name, expected) in [
             ("Management::Agent::name", "its own"),

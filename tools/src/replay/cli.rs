@@ -171,6 +171,7 @@ static SCHEMA: Schema = Schema {
     module: "",
     tables: [&[], COMMON],
     gone: &[],
+    own_commands: &[],
 };
 
 /// How the running peer protects its Broker connections: read as the daemons read the same words.

@@ -1,0 +1,212 @@
+//! Backups: one file with all that a controller remembers, enough to go on with on another host.
+//!
+//! It is a tar archive. `manifest.json` comes first: the format's version, what was backed up and when, and size and SHA-256 of the files
+//! that follow. These are known by fixed names ([`Part`]), and nothing else can be in it, so no path is ever taken from a backup.
+
+mod archive;
+pub mod command;
+pub mod options;
+mod restore;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use broker_endpoint::read_file;
+use mgmt_daemon::{files, tokens};
+use strum::{EnumIter, IntoEnumIterator as _};
+
+use crate::store::{Store, StoreError};
+
+/// What is backed up; the store comes last, as that is what a restored controller has to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter)]
+enum Part {
+    /// The tokens' hashes. There may be none.
+    Tokens,
+    /// The store.
+    Store,
+}
+
+/// Where these are on a host.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The controller's name.
+    name: String,
+    store: PathBuf,
+    tokens: PathBuf,
+}
+
+/// Something cannot be backed up or restored, or what is wrong with a backup.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    #[error("cannot read {path}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot write {path}")]
+    Write { path: PathBuf, source: io::Error },
+    #[error("{path} is there already: choose another name, or add --replace")]
+    Exists { path: PathBuf },
+    #[error("{path} is no backup of a controller: {reason}")]
+    NoBackup { path: PathBuf, reason: String },
+    #[error("the backup {path} is damaged: {reason}; take another one")]
+    Damaged { path: PathBuf, reason: String },
+    #[error(
+        "{path} was made by {program}, whose backups are newer than this program knows: use that release"
+    )]
+    Newer { path: PathBuf, program: String },
+    #[error("{path} is damaged or holds something else ({reason}); it was left as it is")]
+    Unusable { path: PathBuf, reason: String },
+    #[error("{path} is in use by {holder}: stop that controller first")]
+    InUse { path: PathBuf, holder: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Part {
+    /// What it is called in a backup.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Tokens => "tokens.json",
+            Self::Store => "store.sqlite",
+        }
+    }
+
+    /// The one of this name.
+    fn named(name: &str) -> Option<Self> {
+        Self::iter().find(|part| part.name() == name)
+    }
+
+    /// How long it may be, in bytes.
+    const fn bytes_max(self) -> u64 {
+        match self {
+            Self::Tokens => 16 << 20,
+            Self::Store => 1 << 30,
+        }
+    }
+
+    /// The mode of the file.
+    const fn mode(self) -> u32 {
+        match self {
+            Self::Tokens => files::SECRET_MODE,
+            Self::Store => files::FILE_MODE,
+        }
+    }
+
+    /// Checks it, which has this path in errors, and tells what of it cannot be read: a controller keeps that and goes on without.
+    ///
+    /// # Errors
+    ///
+    /// If no controller can use it.
+    fn check(self, bytes: &[u8], path: &Path) -> Result<Vec<String>, BackupError> {
+        let (faults, unreadable) = match self {
+            Self::Tokens => (tokens::count(bytes).err().into_iter().collect(), Vec::new()),
+            Self::Store => {
+                let found = Store::of_image(bytes, path)?.inspect()?;
+                (found.faults, found.unreadable)
+            }
+        };
+        if faults.is_empty() {
+            return Ok(unreadable);
+        }
+        let (path, reason) = (path.to_owned(), faults.join("; "));
+        Err(BackupError::Unusable { path, reason })
+    }
+}
+
+impl Places {
+    fn path(&self, part: Part) -> &Path {
+        match part {
+            Part::Tokens => &self.tokens,
+            Part::Store => &self.store,
+        }
+    }
+}
+
+/// Backs up what is at these places, while a controller runs on them or not, into a new file, or in place of one. Returns what of it no
+/// controller can read.
+///
+/// # Errors
+///
+/// If something of it cannot be read or is not sound, if the file cannot be written, and if it is there already and not to be replaced.
+pub fn make(places: &Places, file: &Path, replaces: bool) -> Result<Vec<String>, BackupError> {
+    let path = file.to_owned();
+    if !replaces && file.symlink_metadata().is_ok() {
+        return Err(BackupError::Exists { path });
+    }
+    let failed = |source| BackupError::Write {
+        path: path.clone(),
+        source,
+    };
+    files::regular_or_missing(file).map_err(failed)?;
+    let mut parts = Vec::new();
+    if let Some(tokens) = tokens_at(places)? {
+        parts.push((Part::Tokens, tokens));
+    }
+    parts.push((Part::Store, Store::for_backup(&places.store)?.image()?));
+    let mut unreadable = Vec::new();
+    for (part, bytes) in &parts {
+        unreadable.extend(part.check(bytes, places.path(*part))?);
+    }
+    let content = archive::write(places, &parts).map_err(failed)?;
+    let written = if replaces {
+        files::replace(file, &content, files::SECRET_MODE)
+    } else {
+        files::write_new(file, &content, files::SECRET_MODE)
+    };
+    written.and_then(|()| files::sync_names(file)).map_err(failed)?;
+    Ok(unreadable)
+}
+
+/// The file of tokens, if there is one.
+fn tokens_at(places: &Places) -> Result<Option<Vec<u8>>, BackupError> {
+    match read_file(&places.tokens) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(BackupError::Read {
+            path: places.tokens.clone(),
+            source,
+        }),
+    }
+}
+
+/// What is wrong with what is at these places: nothing, if that is empty.
+///
+/// # Errors
+///
+/// If that cannot be told.
+pub fn verify(places: &Places) -> Result<Vec<String>, BackupError> {
+    let found = Store::look_at(&places.store)?.inspect()?;
+    let faults = found.faults.into_iter().chain(found.unreadable);
+    let store = places.store.display();
+    let mut faults: Vec<String> = faults.map(|fault| format!("{store}: {fault}")).collect();
+    if let Some(bytes) = tokens_at(places)? {
+        let wrong = Part::Tokens.check(&bytes, &places.tokens).err();
+        faults.extend(wrong.map(|error| error.to_string()));
+    }
+    Ok(faults)
+}
+
+/// The same of a backup.
+///
+/// # Errors
+///
+/// If that cannot be told.
+pub fn verify_backup(file: &Path) -> Result<Vec<String>, BackupError> {
+    let backup = match archive::read(file) {
+        Ok(backup) => backup,
+        Err(error @ BackupError::Read { .. }) => return Err(error),
+        Err(error) => return Ok(vec![error.to_string()]),
+    };
+    let mut faults = Vec::new();
+    for (part, bytes) in &backup.parts {
+        match part.check(bytes, file) {
+            Ok(unreadable) => faults.extend(unreadable),
+            Err(error @ BackupError::Store(_)) => return Err(error),
+            Err(error) => faults.push(error.to_string()),
+        }
+    }
+    Ok(faults)
+}

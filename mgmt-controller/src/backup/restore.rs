@@ -1,0 +1,185 @@
+//! Restoring a backup.
+
+use std::{
+    fs, io,
+    os::unix::fs::{MetadataExt, chown},
+    path::{Path, PathBuf},
+};
+
+use mgmt_api::{ControllerId, WallClock};
+use mgmt_daemon::{
+    files,
+    lock::{Lock, LockError},
+    process::unix_time,
+};
+use rustix::process::geteuid;
+use strum::IntoEnumIterator as _;
+
+use super::{
+    BackupError, Part, Places,
+    archive::{self, Backup},
+};
+use crate::store::Store;
+
+/// What SQLite keeps beside a database while it writes, or what a crash has left of that.
+const BESIDE: [&str; 3] = ["-journal", "-wal", "-shm"];
+
+/// What was restored.
+#[derive(Debug)]
+pub(super) struct Done {
+    /// Which backup it was.
+    pub(super) backup: String,
+    /// Who the controller is from now on.
+    pub(super) identity: ControllerId,
+    /// Where what was there is now.
+    pub(super) kept: Vec<PathBuf>,
+    /// What of it no controller can read.
+    pub(super) unreadable: Vec<String>,
+}
+
+/// Puts a backup in the place of what is at these places, where no controller may run, and raises the generation. What was there is kept under another
+/// name.
+///
+/// # Errors
+///
+/// If the backup is none that can be used: then nothing is changed. If something cannot be written, the store is as it was.
+pub(super) fn restore(places: &Places, file: &Path) -> Result<Done, BackupError> {
+    let Backup { made, mut parts } = archive::read(file)?;
+    let mut unreadable = Vec::new();
+    for (part, bytes) in &parts {
+        unreadable.extend(part.check(bytes, file)?);
+        present(places.path(*part))?;
+    }
+    let owner = Owner::make_directories(places)?;
+    let _lock = lock(&places.store)?;
+    owner.give(&Lock::path(&places.store))?;
+    let now = unix_time();
+    let identity = raised(places, &mut parts, now.as_secs())?;
+    let time = WallClock::from_unix(now).to_rfc3339().replace([':', '-'], "");
+    let mut kept = Vec::new();
+    for part in Part::iter() {
+        let path = places.path(part);
+        kept.extend(keep(path, &time)?);
+        match parts.iter().find(|(restored, _)| *restored == part) {
+            Some((_, bytes)) => {
+                files::replace(path, bytes, part.mode()).map_err(|source| cannot_write(path, source))?;
+                owner.give(path)?;
+            }
+            // A token that was made after the backup does not outlast it.
+            None => remove(path)?,
+        }
+        files::sync_names(path).map_err(|source| cannot_write(path, source))?;
+    }
+    Ok(Done {
+        backup: made,
+        identity,
+        kept,
+        unreadable,
+    })
+}
+
+fn lock(store: &Path) -> Result<Lock, BackupError> {
+    Lock::acquire(store).map_err(|error| match error {
+        LockError::InUse { holder } => BackupError::InUse {
+            path: store.to_owned(),
+            holder,
+        },
+        LockError::File { path, source } => BackupError::Write { path, source },
+    })
+}
+
+/// Whether something is there that can be replaced.
+fn present(path: &Path) -> Result<bool, BackupError> {
+    files::regular_or_missing(path).map_err(|source| cannot_write(path, source))?;
+    Ok(path.symlink_metadata().is_ok())
+}
+
+/// Gives the restored store a higher generation than it has, and than the store has whose place it takes.
+fn raised(places: &Places, parts: &mut [(Part, Vec<u8>)], now: u64) -> Result<ControllerId, BackupError> {
+    // One that cannot be read has no generation, and stays as it is, with what a crash has left.
+    let before = Store::look_at(&places.store).and_then(|store| store.inspect());
+    let before = before.ok().and_then(|found| found.controller);
+    let path = &places.store;
+    let restored = parts.iter_mut().find(|(part, _)| *part == Part::Store);
+    let mut raised = None;
+    if let Some((_, image)) = restored {
+        let store = Store::of_image(image, path)?;
+        raised = store.raise_generation(before.as_ref(), now)?;
+        *image = store.image()?;
+    }
+    raised.ok_or_else(|| BackupError::Unusable {
+        path: path.clone(),
+        reason: "its identity cannot be read".to_owned(),
+    })
+}
+
+/// Gives what is there another name besides, with what SQLite has beside it. Returns that name.
+fn keep(path: &Path, time: &str) -> Result<Option<PathBuf>, BackupError> {
+    if !present(path)? {
+        return Ok(None);
+    }
+    let first = files::with_suffix(path, &format!(".before-{time}"));
+    let (mut kept, mut number) = (first.clone(), 1);
+    while kept.symlink_metadata().is_ok() {
+        number += 1;
+        kept = files::with_suffix(&first, &format!("-{number}"));
+    }
+    let moved = fs::hard_link(path, &kept).and_then(|()| {
+        let beside = BESIDE.iter().map(|suffix| {
+            (
+                files::with_suffix(path, suffix),
+                files::with_suffix(&kept, suffix),
+            )
+        });
+        beside
+            .filter(|(old, _)| old.exists())
+            .try_for_each(|(old, new)| fs::rename(old, new))
+    });
+    moved.map_err(|source| cannot_write(&kept, source))?;
+    Ok(Some(kept))
+}
+
+fn remove(path: &Path) -> Result<(), BackupError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(cannot_write(path, error)),
+        _ => Ok(()),
+    }
+}
+
+fn cannot_write(path: &Path, source: io::Error) -> BackupError {
+    BackupError::Write {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Who gets what root makes here: the owner of the directory that was there.
+struct Owner(Option<(u32, u32)>);
+
+impl Owner {
+    /// Makes the directories that are missing.
+    fn make_directories(places: &Places) -> Result<Self, BackupError> {
+        let mut owner = Self(None);
+        for part in Part::iter() {
+            let path = places.path(part);
+            let Some(directory) = path.parent() else { continue };
+            let missing: Vec<&Path> = directory
+                .ancestors()
+                .take_while(|above| !above.exists())
+                .collect();
+            let above = missing.last().and_then(|last| last.parent()).unwrap_or(directory);
+            let found = fs::metadata(above).map_err(|source| cannot_write(above, source))?;
+            owner.0 = Some((found.uid(), found.gid())).filter(|_| geteuid().is_root());
+            files::create_dir_all(directory).map_err(|source| cannot_write(directory, source))?;
+            missing.into_iter().try_for_each(|made| owner.give(made))?;
+        }
+        Ok(owner)
+    }
+
+    fn give(&self, path: &Path) -> Result<(), BackupError> {
+        let Some((uid, gid)) = self.0 else {
+            return Ok(());
+        };
+        chown(path, Some(uid), Some(gid)).map_err(|source| cannot_write(path, source))
+    }
+}
