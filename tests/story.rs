@@ -128,7 +128,7 @@ fn tell(home: &Arc<TempDir>) -> String {
     book.hear_controller(&mut controller, &["sensor1"]);
     let mut sensor2 = Instance::start(plan2);
     book.hear_controller(&mut controller, &["sensor2"]);
-    let at_first = [&["started the Supervisor"], &AT_START[..]].concat();
+    let at_first = [&["started the Supervisor"], &AT_START[..], &["this agent obeys"]].concat();
     book.hear("sensor1", said(&mut sensor1), &at_first);
     book.hear("sensor2", said(&mut sensor2), &at_first);
 
@@ -239,8 +239,8 @@ fn zeek_client(controller: &mut Controller, arguments: &[&str], stdin: Option<&s
 }
 
 /// What differs from day to day: the time of a line, how long something took, dates (of a time of day, over midnight), counters, numbers of
-/// processes, directories that were made for this day, ports, ids and times of day.
-const DIFFERING: [(&str, &str); 10] = [
+/// processes, directories that were made for this day, ports, ids, identities of controllers and times of day.
+const DIFFERING: [(&str, &str); 11] = [
     (r"^\S+ +", ""),
     (r" after [0-9].*? s", " after … s"),
     (r"\b[0-9]{4}-[0-9]{2}-[0-9]{2} ", ""),
@@ -251,6 +251,7 @@ const DIFFERING: [(&str, &str); 10] = [
     (r"127\.0\.0\.1:[0-9]+", "127.0.0.1:…"),
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "…"),
     (r"\b[0-9]{2}:[0-9]{2}:[0-9]{2}\b", "…"),
+    (r"\b[0-9a-f]{16}\b", "…"),
 ];
 
 fn timeless(line: &str) -> String {

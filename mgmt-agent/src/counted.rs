@@ -10,6 +10,10 @@ pub enum Counted {
     Published,
     /// Events that could not be encoded or sent.
     Unsendable,
+    /// Controllers that were refused, as the agent obeys another one.
+    ControllersRefused,
+    /// Requests of controllers that were refused for that.
+    RequestsRefused,
     /// Requests of operators over HTTP.
     OperatorRequests,
     /// Directories and archivals left out because the file system does not answer.

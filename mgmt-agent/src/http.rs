@@ -7,6 +7,7 @@
 //! | `GET /v1/nodes/{node}/outputs` | [`Outputs`](mgmt_api::operator::Outputs) |
 //! | `GET /v1/nodes/{node}/history` | [`NodeHistory`](mgmt_api::operator::NodeHistory) |
 //! | `GET /v1/nodes/{node}/metrics` | what the node tells Prometheus |
+//! | `POST /v1/adopt` | [`Adopted`](mgmt_api::operator::Adopted) |
 //! | `POST /v1/nodes/stop`, `POST /v1/nodes/start`, with a [`Selection`](mgmt_api::operator::Selection) | [`Changed`](mgmt_api::operator::Changed) |
 
 use mgmt_api::{
@@ -33,6 +34,7 @@ type Answered = Result<Answer, Problem>;
 pub(crate) fn routes() -> Router<Door<OperatorRequest>> {
     Router::new()
         .route("/v1/status", get(status))
+        .route("/v1/adopt", post(adopt))
         .route("/v1/nodes/{node}/outputs", get(outputs))
         .route("/v1/nodes/{node}/history", get(history))
         .route("/v1/nodes/{node}/metrics", get(metrics))
@@ -42,6 +44,10 @@ pub(crate) fn routes() -> Router<Door<OperatorRequest>> {
 
 async fn status(operator: Operator) -> Answered {
     operator.asks(OperatorRequest::Status).await
+}
+
+async fn adopt(operator: Operator) -> Answered {
+    operator.asks(OperatorRequest::Adopt).await
 }
 
 async fn outputs(operator: Operator, Path(node): Path<String>) -> Answered {

@@ -10,12 +10,14 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use broker_codec::{Data, EndpointId, data::ZeekString, zeek::Event};
+use counters::Counters;
 use mgmt_api::{HostState, IdSource, NodeLinkMessage, NodeMessage, Now};
 use mgmt_daemon::machine::Machine;
 use serde::{Deserialize, Serialize};
 
 pub use crate::core::{Action, Desired, Settings};
 use crate::{
+    Counted,
     core::{self, Agent, Turn},
     supervisors::{self, AnyNews, AnySupervisor, Supervisor, own, zeek::News},
     wire::{node_link::NODE_HELLO, peers::Sessions, reqid_in, reqid_of},
@@ -88,6 +90,11 @@ impl BrokerAgent {
         }
     }
 
+    /// Others count here, too.
+    pub fn counters(&self) -> Counters<Counted> {
+        self.agent.counters()
+    }
+
     fn take(&mut self, turn: &mut Turn, input: Input) {
         if let Input::PeerLost { peer, .. } | Input::PeerSilent { peer, .. } = &input {
             self.early.remove(peer);
@@ -119,14 +126,14 @@ impl BrokerAgent {
                 self.supervisor_peer = None;
                 return self.hear(turn, News::Disconnected { reason });
             }
-            // The agent does not mind: controllers come back, and of nodes the Supervisor tells.
+            // Controllers come back, and of nodes the Supervisor tells.
             Input::PeerLost { peer, .. } => {
                 self.peers.lost(peer);
-                core::Input::Tick
+                core::Input::PeerLost { peer }
             }
             Input::PeerSilent { peer, reason } => match self.peers.lost(peer) {
                 Some(node) => core::Input::NodeSilent { node, reason },
-                None => core::Input::Tick,
+                None => core::Input::PeerLost { peer },
             },
             Input::Message { peer, topic, data } => return self.message(turn, peer, topic, data),
             Input::Nodes(news) => {

@@ -62,16 +62,11 @@ impl ControllerId {
         } else if self.identity != obeyed.identity {
             String::new()
         } else if self.generation < obeyed.generation {
-            ", which was restored from a backup later".to_owned()
+            ", which was restored later".to_owned()
         } else {
-            format!(
-                ", and the one that was restored from its backup only when it has been away for {} s",
-                AWAY_MIN.as_secs()
-            )
+            format!(" until that has been away for {} s", AWAY_MIN.as_secs())
         };
-        format!(
-            "it obeys {obeyed}{why}; stop the controller that is not wanted, and if the agent is to obey the other: mgmtctl adopt, at the agent"
-        )
+        format!("it obeys {obeyed}{why}; to change that: mgmtctl adopt, at the agent")
     }
 
     /// As one word: `5f0c2a9e71b3d846/0`.

@@ -5,6 +5,9 @@
 //! when it connects, and the agent in answer to that: controllers of ours that had subscribed before there was an extension are never
 //! spoken to.
 //!
+//! What it announces has its [id](ControllerId) in it, if it has one. An agent that obeys another controller says so in its answer: it may be asked how
+//! it is, and does nothing for this one. A controller that says nothing of itself, as those up to 0.1, is as one of Zeek's.
+//!
 //! The three events never change. What does is what they carry: which kinds of requests an agent answers is said by its features, a
 //! request of another kind is refused, and fields of JSON that a receiver does not know are ignored, but for those of
 //! [what operators ask](crate::operator). So each version works with the one before it.
@@ -15,6 +18,7 @@ use broker_codec::data::{Port, ZeekString};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    controller_id::ControllerId,
     log::MESSAGE_BYTES_MAX,
     records::{Configuration, Node, event_name},
 };
@@ -27,6 +31,12 @@ pub const PREPARE: &str = "prepare";
 
 /// The feature of an agent that starts nodes itself: it needs to know the whole cluster for [`PREPARE`].
 pub const LAUNCH: &str = "launch";
+
+/// How a feature begins that is the id of the controller who announces itself.
+const CONTROLLER: &str = "controller=";
+
+/// How a feature begins that is the id of the controller that an agent obeys, who does not obey the one that it answers.
+const OBEYS: &str = "obeys=";
 
 /// What either side says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,6 +142,19 @@ impl LinkMessage {
         }
     }
 
+    /// What a controller announces; without an id, as a controller up to 0.1.
+    pub fn announce_controller(id: Option<&ControllerId>) -> Self {
+        let id = id.map(|id| format!("{CONTROLLER}{}", id.to_word()));
+        Self::announce(id.as_deref().as_slice())
+    }
+
+    /// What an agent announces; to a controller that it does not obey also which one it obeys.
+    pub fn announce_agent(features: &[&str], obeyed: Option<&ControllerId>) -> Self {
+        let obeyed = obeyed.map(|id| format!("{OBEYS}{}", id.to_word()));
+        let all: Vec<&str> = features.iter().copied().chain(obeyed.as_deref()).collect();
+        Self::announce(&all)
+    }
+
     pub fn event_name(&self) -> &'static str {
         event_name(self)
     }
@@ -143,6 +166,23 @@ impl LinkMessage {
             Self::Request { reqid, .. } | Self::Reply { reqid, .. } => Some(reqid),
         }
     }
+}
+
+/// Who a controller is that announces itself with these features, if it says so.
+pub fn controller_in(features: &[ZeekString]) -> Option<ControllerId> {
+    id_in(features, CONTROLLER)
+}
+
+/// Which controller an agent obeys that announces itself with these features, if it is another than the one that it answers.
+pub fn obeyed_in(features: &[ZeekString]) -> Option<ControllerId> {
+    id_in(features, OBEYS)
+}
+
+fn id_in(features: &[ZeekString], key: &str) -> Option<ControllerId> {
+    let ids = features
+        .iter()
+        .filter_map(|feature| feature.strip_prefix(key.as_bytes()));
+    ids.into_iter().find_map(ControllerId::from_word)
 }
 
 /// What a message carries, as JSON. Fails if the name of an environment variable is not UTF-8, which no key in JSON can be.
@@ -203,6 +243,32 @@ mod tests {
                 "MgmtLink::request r prepare {}",
                 "MgmtLink::reply r T {}"
             ]
+        );
+    }
+
+    #[test]
+    fn who_a_controller_is_is_one_feature_that_others_do_not_know() {
+        let features = |message| match message {
+            LinkMessage::Announce { features, .. } => features,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            features(LinkMessage::announce_controller(None)),
+            Vec::<ZeekString>::new()
+        );
+        let id = ControllerId::new("5f0c2a9e71b3d846", 3);
+        let said = features(LinkMessage::announce_controller(id.as_ref()));
+        assert_eq!(said, [ZeekString::from("controller=5f0c2a9e71b3d846/3")]);
+        assert_eq!((controller_in(&said), obeyed_in(&said)), (id.clone(), None));
+        let said = features(LinkMessage::announce_agent(&[PREPARE], id.as_ref()));
+        assert_eq!(
+            said,
+            [PREPARE.into(), ZeekString::from("obeys=5f0c2a9e71b3d846/3")]
+        );
+        assert_eq!((controller_in(&said), obeyed_in(&said)), (None, id));
+        assert_eq!(
+            controller_in(&["controller=".into(), b"controller=\xff".as_slice().into()]),
+            None
         );
     }
 

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, io::Write as _};
 
 use broker_codec::data::escape;
 use mgmt_api::operator::{
-    About, AgentStatus, Changed, ClusterStatus, Failure, Program, Reloaded, Selection, Values,
+    About, Adopted, AgentStatus, Changed, ClusterStatus, Failure, Program, Reloaded, Selection, Values,
 };
 use serde::Serialize;
 
@@ -52,6 +52,7 @@ pub(crate) async fn run(options: &Options) -> Result<Exit, ClientError> {
         Command::Events { lines } => daemon.events(*lines).await,
         // They need no daemon.
         Command::Completion { .. } | Command::Man { .. } => Ok(Exit::Done),
+        Command::Adopt => daemon.adopt().await,
         Command::Reload => daemon.reload().await,
         Command::Whoami => daemon.whoami().await,
         Command::Token(command) => daemon.token(command).await,
@@ -173,6 +174,21 @@ impl Daemon<'_> {
         self.show(&all, &text);
         let has_failed = all.values.iter().any(|value| value.value.is_none());
         Ok(if has_failed { Exit::Failed } else { Exit::Done })
+    }
+
+    async fn adopt(&self) -> Result<Exit, ClientError> {
+        if self.program == Program::Controller {
+            return Err(ClientError::Usage(
+                "this is a controller: ask the agent that refuses it",
+            ));
+        }
+        let adopted: Adopted = self.client.post("/v1/adopt", &()).await?;
+        let text = match &adopted.controller {
+            Some(controller) => format!("the agent obeys {controller}\n"),
+            None => "the agent obeys the next controller that connects\n".to_owned(),
+        };
+        self.show(&adopted, &text);
+        Ok(Exit::Done)
     }
 
     async fn reload(&self) -> Result<Exit, ClientError> {

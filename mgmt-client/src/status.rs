@@ -73,6 +73,14 @@ pub(crate) fn of_instances(status: &ClusterStatus, is_wide: bool) -> (String, Ex
     } else {
         lines(&table)
     };
+    let refusals: Vec<&String> = status
+        .instances
+        .iter()
+        .filter_map(|report| report.refusal.as_ref())
+        .collect();
+    for refusal in &refusals {
+        let _ = writeln!(text, "{refusal}");
+    }
     let _ = writeln!(
         text,
         "{connected} of {} connected",
@@ -80,7 +88,7 @@ pub(crate) fn of_instances(status: &ClusterStatus, is_wide: bool) -> (String, Ex
     );
     (
         text,
-        if connected == all {
+        if connected == all && refusals.is_empty() {
             Exit::Done
         } else {
             Exit::Failed

@@ -22,6 +22,8 @@ pub enum Counted {
     StoreFailed,
     /// `notify_agent_hello` that were refused: wrong name, topic, endpoint ID or API version.
     HellosRefused,
+    /// Times that an agent has said that it obeys another controller.
+    Refusals,
     /// Other events of agents that had no right to send them.
     AgentMessagesRefused,
     /// Answers that came late, twice, or without a question.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use broker_codec::data::ZeekString;
-use mgmt_api::{HostState, IdSource, Now, RequestKind};
+use mgmt_api::{ControllerId, HostState, IdSource, Now, RequestKind};
 use mgmt_daemon::machine::Machine;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,9 @@ pub struct Start {
     /// and those of the other clusters.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub clusters: BTreeMap<ClusterName, Configurations>,
+    /// Who the controller is, to agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<ControllerId>,
 }
 
 impl Machine for Controller {
@@ -36,7 +39,8 @@ impl Machine for Controller {
     }
 
     fn start(start: Start, ids: Box<dyn IdSource>) -> Self {
-        Self::new(start.settings, start.restored, ids).with_clusters(start.clusters)
+        let controller = Self::new(start.settings, start.restored, ids);
+        controller.with_clusters(start.clusters).with_id(start.id)
     }
 
     fn step(&mut self, now: Now, input: Input) -> Vec<Action> {

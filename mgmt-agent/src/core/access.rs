@@ -11,6 +11,7 @@ pub(super) fn check(principal: &Principal, request: &OperatorRequest) -> Result<
     let role = match request {
         OperatorRequest::Status | OperatorRequest::Outputs(_) | OperatorRequest::History(_) => Role::Read,
         OperatorRequest::Stop(_) | OperatorRequest::Start(_) => Role::Deploy,
+        OperatorRequest::Adopt => Role::Admin,
     };
     principal.check(role, None)
 }
@@ -39,6 +40,7 @@ mod tests {
             ),
             (OperatorRequest::Stop(Selection::default()), Role::Deploy),
             (OperatorRequest::Start(Selection::default()), Role::Deploy),
+            (OperatorRequest::Adopt, Role::Admin),
         ];
         let with = |grant| Principal {
             transport: Transport::Http {

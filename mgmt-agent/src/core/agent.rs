@@ -4,6 +4,7 @@ use std::{
 };
 
 use broker_codec::data::ZeekString;
+use counters::Counters;
 use mgmt_api::{
     API_VERSION, AgentMessage, Configuration, HostState, IdSource, NodeMessage, Now, RequestTable,
     ResultRecord, WallClock,
@@ -12,6 +13,7 @@ use mgmt_api::{
 use super::{
     access,
     action::{Action, Turn},
+    controllers::Controllers,
     deployment::Deployment,
     desired::Restoring,
     history::Histories,
@@ -25,6 +27,7 @@ use super::{
     starts::Starts,
     supervision::Command,
 };
+use crate::Counted;
 
 /// How many requests may be under way at a time. More are refused.
 ///
@@ -110,6 +113,9 @@ pub struct Agent {
     pub(super) is_ending: bool,
     /// What was last told of nodes that are of different Zeeks.
     pub(super) told_mixed: Option<String>,
+    /// The controllers that have said who they are.
+    pub(super) controllers: Controllers,
+    pub(super) counters: Counters<Counted>,
 }
 
 /// A command that has not ended.
@@ -190,7 +196,14 @@ impl Agent {
             is_forgetful: false,
             lost: None,
             homeless: BTreeSet::new(),
+            controllers: Controllers::default(),
+            counters: Counters::default(),
         }
+    }
+
+    /// Others count here, too.
+    pub fn counters(&self) -> Counters<Counted> {
+        self.counters.clone()
     }
 
     /// Takes one input in and returns what has to happen because of it, in this order. What is due at `now` happens before.
@@ -198,16 +211,7 @@ impl Agent {
     pub fn step(&mut self, now: Now, input: Input) -> Vec<Action> {
         let mut turn = Turn::new(now);
         self.reqid = input.about().map(|id| self.request_of(id).clone());
-        self.tell_due_crashes(&mut turn);
-        self.tell_overdue(&mut turn);
-        self.expire(&mut turn);
-        if self.archival_due.is_some_and(|due| due <= now) {
-            self.archive(&mut turn);
-        }
-        if self.remember_due.is_some_and(|due| due <= now) {
-            self.remember(&mut turn);
-        }
-        self.restore_due(&mut turn);
+        self.do_due(&mut turn);
         match input {
             Input::Started {
                 broker_id,
@@ -221,14 +225,16 @@ impl Agent {
                 turn.debug(format!("broker peer {peer} added"));
                 self.say_hello(&mut turn);
             }
+            Input::PeerLost { peer } => self.controller_lost(&mut turn, peer),
             Input::HasController(has_controller) => {
                 self.without_controller = (!has_controller).then_some(now);
             }
             Input::Request {
+                peer,
                 topic,
                 request,
                 of_ours,
-            } => self.request(&mut turn, &topic, request, of_ours),
+            } => self.request(&mut turn, peer, &topic, request, of_ours),
             Input::Link { peer, message } => self.link(&mut turn, peer, message),
             Input::Operator {
                 id,
@@ -275,13 +281,33 @@ impl Agent {
         actions.map(|action| action.about(self.reqid.as_ref())).collect()
     }
 
+    /// Does what is due.
+    fn do_due(&mut self, turn: &mut Turn) {
+        self.tell_due_crashes(turn);
+        self.tell_overdue(turn);
+        self.expire(turn);
+        if self.archival_due.is_some_and(|due| due <= turn.now) {
+            self.archive(turn);
+        }
+        if self.remember_due.is_some_and(|due| due <= turn.now) {
+            self.write_down(turn);
+        }
+        self.settle_controllers(turn);
+        self.restore_due(turn);
+    }
+
     /// When [`Input::Tick`] is due. Later than the `now` of the last call.
     pub fn deadline(&self) -> Option<Now> {
         let restore_due = match self.restoring {
             Some(Restoring::At(due)) => Some(due),
             _ => None,
         };
-        let own = [self.archival_due, self.remember_due, restore_due];
+        let own = [
+            self.archival_due,
+            self.remember_due,
+            restore_due,
+            self.controllers.deadline(),
+        ];
         own.into_iter()
             .chain([
                 self.requests.deadline(),

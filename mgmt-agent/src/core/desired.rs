@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use broker_codec::data::ZeekString;
-use mgmt_api::{ClusterRole, Configuration, Now};
+use mgmt_api::{ClusterRole, Configuration, ControllerId, Now};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -25,6 +25,9 @@ pub struct Desired {
     /// Those of the latter that have done their work: what they read has an end, and they have read it.
     #[serde(default)]
     pub done: BTreeSet<ZeekString>,
+    /// The controller that is obeyed, if it has said who it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controller: Option<ControllerId>,
 }
 
 /// What the agent has not done yet about what it remembers.

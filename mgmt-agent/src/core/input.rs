@@ -24,10 +24,15 @@ pub enum Input {
         /// With whom, in words, for the log.
         peer: String,
     },
+    /// A peering with a controller, or with a node of which nothing was heard, has ended.
+    PeerLost {
+        peer: EndpointId,
+    },
     /// Whether a controller is connected now.
     HasController(bool),
     /// A controller's request. What cannot be read as one never gets here.
     Request {
+        peer: EndpointId,
         /// The topic it came on. Subscriptions are prefixes, so it may be another agent's.
         topic: ZeekString,
         request: AgentRequest,

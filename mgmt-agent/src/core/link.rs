@@ -16,30 +16,47 @@ use super::{
 };
 
 impl Agent {
+    /// What controllers can ask for.
+    pub(super) const fn features(&self) -> &'static [&'static str] {
+        match self.settings.supervise {
+            Supervise::Zeek => &[PREPARE, STATUS, OUTPUTS, HISTORY],
+            Supervise::Systemd | Supervise::Native => {
+                &[PREPARE, LAUNCH, STATUS, OUTPUTS, HISTORY, STOP, START]
+            }
+        }
+    }
+
     /// Takes a controller's message in.
     pub(super) fn link(&mut self, turn: &mut Turn, peer: EndpointId, message: LinkMessage) {
         match message {
-            LinkMessage::Announce { version, .. } => {
+            LinkMessage::Announce { version, features } => {
                 if let Some(other) = other_version(version) {
                     turn.info(format!("controller {peer} {other}"));
                 }
-                let features: &[&str] = match self.settings.supervise {
-                    Supervise::Zeek => &[PREPARE, STATUS, OUTPUTS, HISTORY],
-                    Supervise::Systemd | Supervise::Native => {
-                        &[PREPARE, LAUNCH, STATUS, OUTPUTS, HISTORY, STOP, START]
-                    }
-                };
-                let message = LinkMessage::announce(features);
-                turn.push(Action::Link { peer, message });
+                self.controller_announced(turn, peer, &features);
             }
             LinkMessage::Request { reqid, kind, json } if kind == *PREPARE => {
-                if let Err(reason) = self.prepare(turn, peer, &reqid, &json) {
-                    refuse(turn, peer, reqid, &NotDone::new(NotDoneKind::Unavailable, reason));
+                let refusal = match self.refusal(turn, peer) {
+                    Some(reason) => Some(NotDone::new(NotDoneKind::Conflict, reason)),
+                    None => {
+                        let begun = self.prepare(turn, peer, &reqid, &json);
+                        begun
+                            .err()
+                            .map(|reason| NotDone::new(NotDoneKind::Unavailable, reason))
+                    }
+                };
+                if let Some(refusal) = refusal {
+                    refuse(turn, peer, reqid, &refusal);
                 }
             }
             LinkMessage::Request { reqid, kind, json } => {
                 let refusal = match OperatorRequest::read(&kind, &json) {
                     Some(Ok(request)) => {
+                        let changes = matches!(request, OperatorRequest::Stop(_) | OperatorRequest::Start(_));
+                        if let Some(reason) = changes.then(|| self.refusal(turn, peer)).flatten() {
+                            let refusal = NotDone::new(NotDoneKind::Conflict, reason);
+                            return refuse(turn, peer, reqid, &refusal);
+                        }
                         let who = format!("controller {peer}");
                         return self.serve(turn, Asker::Controller { peer, reqid }, &who, &request);
                     }

@@ -1,5 +1,5 @@
-//! What the agent knows from one life to the next: what should run. Only for nodes that no Supervisor of Zeek's keeps: those of
-//! Zeek's end with it, and are deployed by a controller.
+//! What the agent knows from one life to the next: which controller it obeys, and what should run. The latter only for nodes that no Supervisor of
+//! Zeek's keeps: those of Zeek's end with it, and are deployed by a controller.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -30,8 +30,10 @@ impl Agent {
             config,
             stopped,
             done,
+            controller,
             ..
         } = desired;
+        self.controllers.recall(controller);
         // A Supervisor of Zeek's has nodes of its own, which a controller deploys.
         let Some(config) = config.filter(|_| self.settings.supervise != Supervise::Zeek) else {
             return;
@@ -68,15 +70,21 @@ impl Agent {
 
     /// Has what should run written down.
     pub(super) fn remember(&mut self, turn: &mut Turn) {
-        if self.settings.supervise == Supervise::Zeek {
-            return;
+        if self.settings.supervise != Supervise::Zeek {
+            self.write_down(turn);
         }
+    }
+
+    /// Has all that the agent remembers written down. Of nodes that a Supervisor of Zeek's keeps it remembers nothing.
+    pub(super) fn write_down(&mut self, turn: &mut Turn) {
         self.remember_due = None;
+        let keeps_nodes = self.settings.supervise != Supervise::Zeek;
         let desired = Desired {
             supervise: self.settings.supervise,
-            config: self.config.clone(),
+            config: self.config.clone().filter(|_| keeps_nodes),
             stopped: self.stopped.clone(),
             done: self.done.clone(),
+            controller: self.controllers.remembered().cloned(),
         };
         self.writes += 1;
         turn.push(Action::Remember(desired));
@@ -112,7 +120,11 @@ impl Agent {
                 let message =
                     format!("what was in the agent's directory {directory} is gone, and is written again");
                 self.raise(turn, message, "");
-                self.remember(turn);
+                if self.controllers.remembered().is_some() {
+                    self.write_down(turn);
+                } else {
+                    self.remember(turn);
+                }
             }
             Err(reason) => {
                 let message = format!(

@@ -88,6 +88,7 @@ impl Agent {
             }
             OperatorRequest::Stop(which) => written(&self.stop_nodes(turn, who, which)?),
             OperatorRequest::Start(which) => written(&self.start_nodes(turn, who, which)?),
+            OperatorRequest::Adopt => written(&self.adopt(turn, who)?),
         }
     }
 
@@ -215,7 +216,10 @@ impl Agent {
         let forgetful = self.is_forgetful.then(|| FORGETFUL.to_owned());
         let of_directories = self.lost.clone().into_iter().chain(self.homeless());
         let own = ending.into_iter().chain(forgetful);
-        own.chain(of_directories).chain(self.warnings.clone()).collect()
+        own.chain(of_directories)
+            .chain(self.controllers.refusals())
+            .chain(self.warnings.clone())
+            .collect()
     }
 
     fn reported(&self, now: Now, name: &ZeekString, own: &OwnNode) -> NodeReport {

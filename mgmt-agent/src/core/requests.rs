@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use broker_codec::data::ZeekString;
+use broker_codec::{EndpointId, data::ZeekString};
 use mgmt_api::{
-    AgentMessage, AgentRequest, ResultRecord, TIMED_OUT,
+    AgentMessage, AgentRequest, Level, ResultRecord, TIMED_OUT,
     log::{bracketed, listed},
 };
 
 use super::{
     action::{Action, Turn},
     agent::{Agent, REQUESTS_MAX},
+    deploy::report,
     pending::{Key, Kind, Logged, Pending},
 };
 
@@ -19,6 +20,7 @@ impl Agent {
     pub(super) fn request(
         &mut self,
         turn: &mut Turn,
+        peer: EndpointId,
         topic: &ZeekString,
         request: AgentRequest,
         of_ours: bool,
@@ -31,6 +33,11 @@ impl Agent {
         }
         if !self.admit(turn, &request) {
             return;
+        }
+        if changes_something(&request)
+            && let Some(reason) = self.refusal(turn, peer)
+        {
+            return self.refuse(turn, request, &reason);
         }
         match request {
             AgentRequest::Deploy { reqid, config, force } => {
@@ -50,6 +57,28 @@ impl Agent {
                 self.stand_by(turn);
             }
             AgentRequest::Restart { reqid, nodes } => self.restart(turn, reqid, &nodes),
+        }
+    }
+
+    /// Answers a controller that is not obeyed.
+    fn refuse(&self, turn: &mut Turn, request: AgentRequest, reason: &str) {
+        let reqid = request.reqid().clone();
+        report(
+            turn,
+            Level::Warning,
+            format!("{} {reqid} refused: {reason}", request.event_name()),
+        );
+        let result = self.failure(reqid.clone(), reason);
+        match Kind::of(&request) {
+            Some(Kind::Restart) => {
+                let result = ResultRecord {
+                    instance: None,
+                    ..result
+                };
+                Self::respond(turn, Kind::Restart, reqid, vec![result], Logged::Results);
+            }
+            Some(kind) => Self::respond(turn, kind, reqid, vec![result], Logged::Results),
+            None => confirm(turn, AgentMessage::AgentStandby { reqid, result }),
         }
     }
 
@@ -149,6 +178,14 @@ impl Agent {
         ));
         turn.push(Action::Tell(message));
     }
+}
+
+/// Whether nodes run otherwise after a request than before.
+const fn changes_something(request: &AgentRequest) -> bool {
+    matches!(
+        request,
+        AgentRequest::Deploy { .. } | AgentRequest::Restart { .. } | AgentRequest::AgentStandby { .. }
+    )
 }
 
 /// A node that is not restarted.

@@ -172,8 +172,8 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
     settings.http = operators.http();
     let name = config.settings.name.clone();
     let live_logs = config.live_logs.clone().map(|at| LiveLogs::new(at, name));
-    let mut daemon = beginning.start(&config.daemon, "AGENT", Start { settings, desired })?;
-    let counters = Counters::default();
+    let mut daemon: Daemon = beginning.start(&config.daemon, "AGENT", Start { settings, desired })?;
+    let counters = daemon.machine().counters();
     daemon.registry.add("", &counters);
     let program = config.installed_zeek.program.clone();
     let mut program = program.map(|path| ProgramWatch::new(path, config.start_supervisor.is_some()));

@@ -186,6 +186,7 @@ impl Sessions {
         };
         Ok(vec![if of_controllers {
             Input::Request {
+                peer,
                 topic,
                 request: event.parse::<AgentRequest>().map_err(readable)?,
                 of_ours,

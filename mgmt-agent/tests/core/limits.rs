@@ -28,6 +28,7 @@ fn ask(agent: &mut Agent, request: AgentRequest) -> Vec<AgentMessage> {
     messages(agent.step(
         Now::START,
         Input::Request {
+            peer: testkit::transcript::peer_id("p"),
             topic,
             request,
             of_ours: false,

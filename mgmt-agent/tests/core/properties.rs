@@ -132,6 +132,7 @@ fn request(kind: u8, reqid: usize, config: u8, nodes: u8) -> Input {
         _ => AgentRequest::Restart { reqid, nodes },
     };
     Input::Request {
+        peer: testkit::transcript::peer_id("p"),
         topic: "zeek/management/agent/a".into(),
         request,
         of_ours,

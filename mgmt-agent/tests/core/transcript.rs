@@ -9,7 +9,10 @@
 //! >                                        `:AGENT` and `:CONTROLLER` as Zeek creates those
 //! > peer 127.0.0.1:2150                    a peering
 //! > deploy_request {"reqid": "r1"}         a request; lines that begin with `>  ` continue it
-//! > ours deploy_request {...}             a request of a controller of this project
+//! > ours deploy_request {...}             a request of a controller of this project,
+//! > ours-c deploy_request {...}           or of the one that is peer c
+//! > lost c                                the end of a peering
+//! > adopt                                 what an operator asks for
 //! > link c announce {...}                  a message of the extension
 //! > prepared [...]                         why nodes could not run
 //! > to TOPIC deploy_request {...}          a request on another topic than the agent's
@@ -41,12 +44,15 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
-use broker_codec::data::{Timespan, Timestamp, ZeekString};
+use broker_codec::{
+    EndpointId,
+    data::{Timespan, Timestamp, ZeekString},
+};
 use mgmt_agent::core::{
     Action, Agent, Command, Desired, Input, KeptController, LifeSign, NodeSpec, Report, Settings, Supervise,
     Supervised,
 };
-use mgmt_api::{Now, SequentialIds, link::Prepared, node_link::Beat};
+use mgmt_api::{Now, OperatorRequest, SequentialIds, link::Prepared, node_link::Beat};
 use testkit::transcript::{
     self, Machine, json, letter, name_and_fields, peer_id, time_passes, variant, words,
 };
@@ -211,14 +217,28 @@ impl Run {
             }),
             "to" => {
                 let (topic, rest) = rest.split_once(' ').unwrap();
-                request(topic, rest, false)
+                request(peer_id("p"), topic, rest, false)
             }
-            _ => {
-                let topic = format!("{}/{}", self.settings.topic_prefix, self.settings.name);
-                let of_ours = word == "ours";
-                request(&topic, if of_ours { rest } else { text }, of_ours)
-            }
+            "lost" => Input::PeerLost { peer: peer_id(rest) },
+            "adopt" => Input::Operator {
+                id: 1,
+                principal: testkit::operator(),
+                request: OperatorRequest::Adopt,
+            },
+            _ => self.of_controller(text),
         }
+    }
+
+    /// A request of a controller on the agent's topic.
+    fn of_controller(&self, text: &str) -> Input {
+        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let topic = format!("{}/{}", self.settings.topic_prefix, self.settings.name);
+        let (peer, of_ours) = match word.strip_prefix("ours") {
+            Some("") => ("p", true),
+            Some(peer) => (peer.trim_start_matches('-'), true),
+            None => ("p", false),
+        };
+        request(peer_id(peer), &topic, if of_ours { rest } else { text }, of_ours)
     }
 
     fn status(&self, text: &str) -> Report {
@@ -262,9 +282,10 @@ fn beat(source: &str) -> LifeSign {
     }))
 }
 
-fn request(topic: &str, text: &str, of_ours: bool) -> Input {
+fn request(peer: EndpointId, topic: &str, text: &str, of_ours: bool) -> Input {
     let (event, fields) = text.split_once(' ').unwrap();
     Input::Request {
+        peer,
         topic: topic.into(),
         request: variant(&format!("Management::Agent::API::{event}"), fields),
         of_ours,
@@ -310,6 +331,7 @@ fn print(action: &Action, settings: &Settings, out: &mut String) {
             transcript::value(cluster),
             transcript::value(given_up)
         ),
+        Action::Answer { outcome, .. } => writeln!(out, "< answer {}", transcript::value(outcome)),
         Action::Link { peer, message } => {
             let (name, fields) = name_and_fields(message);
             writeln!(out, "< link {} {name} {fields}", letter(*peer))

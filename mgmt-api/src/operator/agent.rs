@@ -11,6 +11,7 @@ use super::{
     request::{HISTORY, NodeName, OUTPUTS, START, STATUS, STOP, Selection, text},
 };
 use crate::{
+    controller_id::ControllerId,
     enums::{ClusterRole, State},
     link::{LinkError, from_json, to_json},
     records::NodeOutputs,
@@ -30,6 +31,8 @@ pub enum OperatorRequest {
     Stop(Selection),
     /// Nodes that were stopped are to start: likewise.
     Start(Selection),
+    /// The controller that the agent refuses is to be obeyed: [`Adopted`]. Only at the agent itself: no controller may ask for that.
+    Adopt,
 }
 
 impl OperatorRequest {
@@ -53,8 +56,17 @@ impl OperatorRequest {
             Self::History(node) => (HISTORY, to_json(node)?),
             Self::Stop(which) => (STOP, to_json(which)?),
             Self::Start(which) => (START, to_json(which)?),
+            Self::Adopt => ("adopt", to_json(&())?),
         })
     }
+}
+
+/// Which controller an agent obeys from now on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Adopted {
+    /// None for the next one that connects.
+    pub controller: Option<ControllerId>,
 }
 
 /// How an agent and its nodes are.

@@ -130,6 +130,8 @@ pub struct InstanceReport {
     /// Where it answers by HTTP over TCP, likewise, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpAddress>,
+    /// That its agent obeys another controller, if it does.
+    pub refusal: Option<String>,
     /// Why its nodes' states are not known, if they are not.
     pub trouble: Option<String>,
     /// What an operator should mend there, besides nodes.

@@ -17,7 +17,7 @@ mod token;
 mod verdict;
 mod vitals;
 
-pub use agent::{AgentStatus, Heartbeat, HttpAddress, NodeReport, OperatorRequest, Outputs};
+pub use agent::{Adopted, AgentStatus, Heartbeat, HttpAddress, NodeReport, OperatorRequest, Outputs};
 pub use cluster::{ClusterRequest, ClusterStatus, ClusterSummary, Clusters, InstanceReport, Value, Values};
 pub use configuration::{ConfigurationFile, Expected, InstanceEntry, NodeEntry, Staged, Station, entity_tag};
 pub use deployment::{

@@ -108,14 +108,15 @@ impl Verdict {
 
     fn instance(&mut self, report: &InstanceReport) {
         let InstanceReport { instance, .. } = report;
+        let name = format!("instance {instance}");
         if !report.is_deployed {
+            self.warn(&name, report.refusal.clone());
             return;
         }
         self.instances += 1;
         self.connected += usize::from(report.is_connected);
         self.problems.extend(report.trouble.clone());
         self.notes.extend_from_slice(&report.notes);
-        let name = format!("instance {instance}");
         if report.trouble.is_some() {
             self.wrong.push(name.clone());
         }

@@ -9,6 +9,7 @@ use super::{
     membership::Membership,
     turn::{About, Turn},
 };
+use crate::Counted;
 
 impl Membership {
     /// Why an instance cannot be asked for anything: `instance sensor3 is not connected (last seen 14:48:15 from 10.0.0.2)`.
@@ -16,6 +17,9 @@ impl Membership {
         let gathered = self.instances.gathered.get(name);
         let needed = gathered.or_else(|| self.instances.wanted.get(name));
         let place = needed.and_then(target_of);
+        if let Some(refusal) = self.refusal(turn, name) {
+            return refusal;
+        }
         if let Some(agent) = self.peers.agent(name) {
             let address = agent.observed.host;
             let present = self.peers.target(agent.peer);
@@ -45,6 +49,23 @@ impl Membership {
                 format!("instance {name} is not connected (never seen at {host}, port {port})")
             }
             (_, None, None) => format!("instance {name} is not connected (never seen)"),
+        }
+    }
+
+    /// That the agent of an instance obeys another controller, and why, if it does.
+    pub(super) fn refusal(&self, turn: &Turn<'_>, name: &ZeekString) -> Option<String> {
+        let obeyed = self.peers.obeys_other(name)?;
+        let why = match &turn.common.id {
+            Some(id) => id.refused_for(obeyed),
+            None => format!("it obeys {obeyed}"),
+        };
+        Some(format!("instance {name} refuses this controller: {why}"))
+    }
+
+    pub(super) fn warn_of_refusal(&self, turn: &mut Turn<'_>, name: &ZeekString) {
+        if let Some(refusal) = self.refusal(turn, name) {
+            turn.counters.increment(Counted::Refusals);
+            turn.report(Level::Warning, About::Instance(name), refusal);
         }
     }
 
@@ -125,8 +146,13 @@ impl Membership {
         results
     }
 
-    /// One failure for each instance that is gathered and not there.
-    pub(super) fn not_gathered(&self, turn: &Turn<'_>, reqid: &ZeekString) -> Vec<ResultRecord> {
+    /// One failure for each of these instances, which are gathered and not there.
+    pub(super) fn not_gathered(
+        &self,
+        turn: &Turn<'_>,
+        reqid: &ZeekString,
+        missing: Vec<ZeekString>,
+    ) -> Vec<ResultRecord> {
         let failure = |name: ZeekString| {
             let absence = self.absence(turn, &name);
             let error = format!("not deployed: {absence}; the deployed configuration is unchanged");
@@ -135,7 +161,7 @@ impl Membership {
                 ..ResultRecord::failure(reqid.clone(), error)
             }
         };
-        self.missing().into_iter().map(failure).collect()
+        missing.into_iter().map(failure).collect()
     }
 }
 

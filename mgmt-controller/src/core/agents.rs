@@ -48,8 +48,8 @@ impl Cluster {
             };
             if let Some(lost) = self.members.hello(turn, peer, topic, hello) {
                 self.all_lost(turn, lost);
-                self.progress(turn);
             }
+            self.progress(turn);
             return;
         }
         let Some(name) = self.members.peers.name_of(peer).cloned() else {

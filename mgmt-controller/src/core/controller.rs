@@ -5,7 +5,7 @@ use broker_codec::{
     data::{Address, Port, ZeekString},
 };
 use counters::Counters;
-use mgmt_api::{Configuration, IdSource, Now, RequestKind, WallClock, operator::Vitals};
+use mgmt_api::{Configuration, ControllerId, IdSource, Now, RequestKind, WallClock, operator::Vitals};
 
 use super::{
     action::Action,
@@ -40,6 +40,13 @@ impl Controller {
             now: Now::START,
             epoch: WallClock::default(),
         }
+    }
+
+    /// That is known to agents by this id; without one, as a controller of Zeek's.
+    #[must_use]
+    pub fn with_id(mut self, id: Option<ControllerId>) -> Self {
+        self.common.id = id;
+        self
     }
 
     /// With those of other clusters.

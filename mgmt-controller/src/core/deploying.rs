@@ -77,6 +77,7 @@ impl Cluster {
         match next {
             Some(Next::HandOut) => self.all_gathered(turn),
             Some(Next::Ask) => self.ask_to_deploy(turn),
+            Some(Next::Fail) => self.refused(turn),
             None => {}
         }
         next.is_some()
@@ -318,6 +319,19 @@ impl Cluster {
         if shown_as_ready || deployment.again {
             self.check_instances_ready(turn);
         }
+    }
+
+    /// A client's deployment fails before it is accepted.
+    pub(super) fn fail_deployment(&mut self, turn: &mut Turn<'_>, results: Vec<ResultRecord>) {
+        let Some(key) = self.deployment.as_ref().map(|deployment| deployment.key.clone()) else {
+            return;
+        };
+        self.requests.remove(&key);
+        self.deployment_ended(turn, &results);
+        if let Key::Client(kind, reqid) = key {
+            self.respond(turn, kind, reqid, results, Logged::Pending);
+        }
+        self.not_accepted(turn);
     }
 
     /// Nothing came of a client's deployment: all is as it was.

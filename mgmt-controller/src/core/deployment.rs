@@ -74,6 +74,8 @@ pub(super) enum Next {
     HandOut,
     /// The instances that are ready are to be asked.
     Ask,
+    /// Some of its instances refuse this controller: it is to fail without waiting for the others.
+    Fail,
 }
 
 /// What becomes of a deployment when the end of its write is known.
@@ -191,6 +193,11 @@ impl Deployment {
         match &self.phase {
             Phase::Gathering if members.missing().is_empty() || self.can_skip(now, members, settings) => {
                 Some(Next::HandOut)
+            }
+            Phase::Gathering
+                if settings.absent_instances == AbsentInstances::Fail && !members.refusing().is_empty() =>
+            {
+                Some(Next::Fail)
             }
             Phase::Accepted if members.connected_are_ready() => Some(Next::Ask),
             _ => None,
@@ -346,7 +353,10 @@ impl Deployment {
                         return Expired::GoesOn(self.ends(settings), Some(Next::HandOut));
                     }
                 }
-                Expired::Fails(members.not_gathered(turn, reqid), Fate::NotAccepted)
+                Expired::Fails(
+                    members.not_gathered(turn, reqid, members.missing()),
+                    Fate::NotAccepted,
+                )
             }
             Phase::Waiting => Expired::Fails(members.not_deployed(turn, reqid, &self.config), Fate::Ended),
             Phase::Storing => Expired::Fails(

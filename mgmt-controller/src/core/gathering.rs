@@ -73,21 +73,28 @@ impl Membership {
         missing.map(|instance| instance.name.clone()).collect()
     }
 
+    /// Those of them whose agents refuse this controller.
+    pub(super) fn refusing(&self) -> Vec<ZeekString> {
+        let mut missing = self.missing();
+        missing.retain(|name| self.peers.obeys_other(name).is_some());
+        missing
+    }
+
     /// Whether some of the gathered instances are there.
     pub(super) fn some_are_there(&self) -> bool {
         self.missing().len() < self.instances.gathered.len()
     }
 
-    /// Whether none of the instances that are missing is connected.
+    /// Whether none of the instances that are missing is connected and obeys.
     pub(super) fn missing_are_absent(&self) -> bool {
         let missing = self.missing();
-        missing.iter().all(|name| self.peers.agent(name).is_none())
+        missing.iter().all(|name| !self.peers.has_obedient(name))
     }
 
     /// Whether no welcome of a wanted instance is outstanding.
     pub(super) fn connected_are_ready(&self) -> bool {
         let mut missing = self.instances.wanted_missing();
-        missing.all(|name| self.peers.agent(name).is_none())
+        missing.all(|name| !self.peers.has_obedient(name))
     }
 
     /// Whether an instance can be given a configuration: it answered its welcome, and if it is to be reached elsewhere than now, the
@@ -191,6 +198,9 @@ impl Membership {
 
     /// Tells a known agent that it is part of the cluster, unless it has been told and has not answered.
     pub(super) fn welcome(&mut self, turn: &mut Turn<'_>, name: &ZeekString) {
+        if self.peers.obeys_other(name).is_some() {
+            return;
+        }
         let Some(welcome) = self.peers.welcome_of(name) else {
             return;
         };

@@ -3,7 +3,7 @@
 use broker_codec::EndpointId;
 use mgmt_api::{
     LinkMessage,
-    link::{LAUNCH, PREPARE, other_version},
+    link::{LAUNCH, PREPARE, obeyed_in, other_version},
     operator::{HISTORY, STATUS},
 };
 
@@ -27,8 +27,10 @@ impl Cluster {
                     launches: has(LAUNCH),
                     is_operated: has(STATUS),
                     remembers: has(HISTORY),
+                    obeys_other: obeyed_in(&features),
                 };
                 self.members.peers.announces(peer, features) && {
+                    self.obedience_told(turn, peer);
                     if let Some(other) = other_version(version) {
                         let address = self.members.address_of(peer);
                         turn.report(
@@ -54,6 +56,28 @@ impl Cluster {
         if !is_obeyed {
             turn.warning(format!("ignoring {event} of {peer}"));
             turn.counters.increment(Counted::AgentMessagesRefused);
+        }
+    }
+
+    /// The agent of an instance has said whether it obeys. One that does not is not ready for anything.
+    fn obedience_told(&mut self, turn: &mut Turn<'_>, peer: EndpointId) {
+        let Some(name) = self.members.peers.name_of(peer).cloned() else {
+            return;
+        };
+        if self.members.peers.obeys_other(&name).is_some() {
+            self.members.instances.ready.remove(&name);
+            self.members.forget_welcome(&name);
+            self.members.warn_of_refusal(turn, &name);
+            self.progress(turn);
+        }
+    }
+
+    /// Instances of a deployment refuse this controller.
+    pub(super) fn refused(&mut self, turn: &mut Turn<'_>) {
+        if let Some(deployment) = &self.deployment {
+            let refusing = self.members.refusing();
+            let results = self.members.not_gathered(turn, deployment.key.reqid(), refusing);
+            self.fail_deployment(turn, results);
         }
     }
 }

@@ -88,7 +88,8 @@ impl Membership {
         }
         let lost = self.peers.connected(turn.now, peer, peering);
         if is_ours {
-            say(turn, peer, LinkMessage::announce(&[]));
+            let announcement = LinkMessage::announce_controller(turn.common.id.as_ref());
+            say(turn, peer, announcement);
         }
         self.noted(turn.now, lost)
     }
@@ -270,6 +271,7 @@ impl Membership {
             };
             let message = format!("instance {name} {what}: its agent is at {address} (peer {peer})");
             turn.report(Level::Info, About::Instance(name), message);
+            self.warn_of_refusal(turn, name);
             let expected = target.and_then(|target| self.instances.name_at(target));
             let absent = expected.filter(|expected| self.peers.agent(expected).is_none());
             if let Some(absent) = absent.filter(|_| !self.instances.are_needed(name)) {

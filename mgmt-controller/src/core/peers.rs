@@ -10,7 +10,7 @@ use broker_codec::{
     EndpointId,
     data::{Address, Port, ZeekString},
 };
-use mgmt_api::{API_VERSION, Instance, Now, topics};
+use mgmt_api::{API_VERSION, ControllerId, Instance, Now, topics};
 
 use super::older::Api;
 
@@ -60,7 +60,7 @@ struct Peer {
 }
 
 /// What a peer that speaks the extension has said that it can be asked for.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "it has each feature or has it not, apart from the others"
@@ -74,6 +74,8 @@ pub(super) struct Features {
     pub(super) is_operated: bool,
     /// Among these, what has become of a [node](mgmt_api::operator::NodeHistory).
     pub(super) remembers: bool,
+    /// The controller that it obeys, if that is another one.
+    pub(super) obeys_other: Option<ControllerId>,
 }
 
 /// What holds a name.
@@ -349,8 +351,19 @@ impl Peers {
     pub(super) fn features_of(&self, peer: EndpointId) -> Features {
         self.peers
             .get(&peer)
-            .map(|peer| peer.features)
+            .map(|peer| peer.features.clone())
             .unwrap_or_default()
+    }
+
+    /// The controller that the agent of an instance obeys, if that is another one.
+    pub(super) fn obeys_other(&self, name: &ZeekString) -> Option<&ControllerId> {
+        let peer = self.peers.get(&self.agents.get(name)?.peer)?;
+        peer.features.obeys_other.as_ref()
+    }
+
+    /// Whether the agent of an instance is connected and obeys.
+    pub(super) fn has_obedient(&self, name: &ZeekString) -> bool {
+        self.agents.contains_key(name) && self.obeys_other(name).is_none()
     }
 
     /// The instance that a peer speaks for.

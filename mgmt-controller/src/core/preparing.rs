@@ -18,7 +18,7 @@ use super::{
     cluster::Cluster,
     fanout::{Answer, Fanout},
     membership::{Membership, say},
-    pending::{Key, Logged, Pending},
+    pending::{Key, Pending},
     turn::Turn,
 };
 use crate::Counted;
@@ -144,12 +144,7 @@ impl Cluster {
             self.progress(turn);
             return;
         }
-        self.requests.remove(&key);
-        self.deployment_ended(turn, &results);
-        if let Key::Client(kind, reqid) = key {
-            self.respond(turn, kind, reqid, results, Logged::Pending);
-        }
-        self.not_accepted(turn);
+        self.fail_deployment(turn, results);
     }
 
     /// The deployment's request is kept until another time than before.

@@ -93,8 +93,10 @@ impl Cluster {
             Some(Err(NotDone { reason, .. })) => Some(reason.to_string()),
             None => None,
         };
+        report.refusal = self.members.refusal(turn, name);
         report.trouble = match agent {
             None => Some(self.members.absence(turn, name)),
+            Some(_) if report.refusal.is_some() => report.refusal.clone(),
             Some(_) => trouble.map(|trouble| format!("instance {name}: {trouble}")),
         };
         let missing = deployed.into_iter().flat_map(|config| nodes_on(config, name));

@@ -6,7 +6,7 @@ use std::{
 use broker_codec::{EndpointId, data::ZeekString};
 use counters::Counters;
 use mgmt_api::{
-    AgentMessage, IdSource, LogLine, Now, Principal, State, WallClock,
+    AgentMessage, ControllerId, IdSource, LogLine, Now, Principal, State, WallClock,
     operator::{Event, EventKind, text},
 };
 
@@ -39,6 +39,8 @@ pub(super) struct Turn<'a> {
 /// What clusters share.
 #[derive(Debug, Default)]
 pub(super) struct Common {
+    /// Who the controller is, to agents.
+    pub(super) id: Option<ControllerId>,
     pub(super) dials: Dials,
     pub(super) owners: Owners,
     pub(super) writes: Writes,

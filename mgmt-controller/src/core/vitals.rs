@@ -14,7 +14,7 @@ impl Cluster {
         let wanted = self.members.instances.wanted.keys();
         let instances = wanted.map(|name| (text(name), agent(name).is_some())).collect();
         let absent = self.members.instances.wanted.keys();
-        let absent = absent.filter(|name| agent(name).is_none());
+        let absent = absent.filter(|name| !self.members.peers.has_obedient(name));
         let of_cluster = match self.name().besides_default() {
             Some(cluster) => format!("cluster {cluster}: "),
             None => String::new(),
@@ -57,7 +57,7 @@ impl Cluster {
         let states = nodes.map(|node| self.heard.of(&node.instance, &node.name).state);
         let states: Vec<_> = states.filter(|state| *state != Some(State::Stopped)).collect();
         let wanted = &self.members.instances.wanted;
-        let is_connected = |name: &&ZeekString| self.members.peers.agent(name).is_some();
+        let is_connected = |name: &&ZeekString| self.members.peers.has_obedient(name);
         let is_running = |state: &&Option<State>| **state == Some(State::Running);
         ClusterSummary {
             cluster: self.name().to_string(),

@@ -27,6 +27,7 @@ fn a_replay_does_what_the_controller_did_ids_included() {
         settings: settings.clone(),
         restored: restored.clone(),
         clusters: BTreeMap::new(),
+        id: None,
     };
     let header = Header::new("mgmt-controller", start, seed.clone());
     let started = Input::Started {

@@ -7,8 +7,8 @@ use broker_codec::{
     data::{ZeekString, from_data},
 };
 use mgmt_api::{
-    ClientResponse, Configuration, MESSAGE_BYTES_MAX, NodeOutputs, Principal, RequestKind, ResultRecord,
-    TIMED_OUT, log::some_of, operator::Event,
+    ClientResponse, Configuration, ControllerId, MESSAGE_BYTES_MAX, NodeOutputs, Principal, RequestKind,
+    ResultRecord, TIMED_OUT, log::some_of, operator::Event,
 };
 
 use crate::{
@@ -206,6 +206,8 @@ pub(super) fn report_restored(store: &Store, restored: &Restored) {
         staged = held(Slot::Staged),
         ready = held(Slot::Ready),
         deployed = held(Slot::Deployed),
+        identity = restored.identity.as_ref().map(ControllerId::identity),
+        generation = restored.identity.as_ref().map(|id| id.generation),
         "opened the configuration store"
     );
     for (cluster, configurations) in &restored.clusters {

@@ -122,6 +122,7 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         settings,
         restored: restored.configurations,
         clusters: restored.clusters,
+        id: restored.identity,
     };
     let mut daemon: Daemon = beginning.start(&config.daemon, "CONTROLLER", start)?;
     let counters = daemon.machine().counters();

@@ -4,6 +4,7 @@
 //! settings {"auto_assign_broker_ports": false}     before the first input: what differs from Zeek's defaults
 //! restored {"deployed": {...}}                     before the first input: the configurations in the store
 //! cluster c1 {"deployed": {...}}                   likewise, those of another cluster
+//! id {"identity": "...", "generation": 0}          likewise, who it is to agents; without, it does not say
 //! > started                                        an input; with Zeek's default listeners
 //! > started {"broker_id": "id", ...}               or with others
 //! > persisted 1                                    write 1 is durable
@@ -48,7 +49,8 @@ use std::{fmt::Write as _, time::Duration};
 use broker_codec::{EndpointId, data::Port};
 use counters::Registry;
 use mgmt_api::{
-    AgentMessage, Configuration, Dialect, Now, SequentialIds, WallClock, operator::Event, topics,
+    AgentMessage, Configuration, ControllerId, Dialect, Now, SequentialIds, WallClock, operator::Event,
+    topics,
 };
 use mgmt_controller::core::{
     Action, Audience, ClusterName, Configurations, Controller, Input, Listener, Outgoing, Settings, WriteId,
@@ -63,6 +65,7 @@ pub(crate) struct Run {
     settings: Settings,
     restored: Configurations,
     clusters: Vec<(ClusterName, Configurations)>,
+    id: Option<ControllerId>,
     controller: Option<Controller>,
     now: Now,
 }
@@ -74,6 +77,8 @@ impl Machine for Run {
         } else if let Some(cluster) = line.strip_prefix("cluster ") {
             let [name, restored] = words(cluster);
             self.clusters.push((name.try_into().unwrap(), json(restored)));
+        } else if let Some(id) = line.strip_prefix("id ") {
+            self.id = Some(json(id));
         } else {
             self.restored = json(line.strip_prefix("restored ").expect("settings, or restored"));
         }
@@ -92,7 +97,8 @@ impl Machine for Run {
         let controller = self.controller.get_or_insert_with(|| {
             let ids = Box::new(SequentialIds::default());
             let controller = Controller::new(self.settings.clone(), self.restored.clone(), ids);
-            controller.with_clusters(self.clusters.clone())
+            let controller = controller.with_clusters(self.clusters.clone());
+            controller.with_id(self.id.clone())
         });
         for action in controller.step(now, input) {
             print(&action, out);

@@ -204,6 +204,7 @@ impl World {
                 nodes: which.nodes,
                 failures: Vec::new(),
             }),
+            OperatorRequest::Adopt => unreachable!("no controller asks for that"),
         };
         (true, json.unwrap())
     }
