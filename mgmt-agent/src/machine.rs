@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use broker_codec::{Data, EndpointId, data::ZeekString, zeek::Event};
 use counters::Counters;
-use mgmt_api::{HostState, IdSource, NodeLinkMessage, NodeMessage, Now};
+use mgmt_api::{HostState, IdSource, NodeLinkMessage, NodeMessage, Now, Principal};
 use mgmt_daemon::machine::Machine;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,9 @@ pub enum Input {
         is_supervisor: bool,
         /// Whether it has subscribed to [`mgmt_api::topics::LINK`]: if it is a controller, it is one of this project.
         is_ours: bool,
+        /// Who it is, where roles are set.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        principal: Option<Box<Principal>>,
     },
     PeerLost {
         peer: EndpointId,
@@ -113,9 +116,10 @@ impl BrokerAgent {
                 peer,
                 address,
                 is_ours,
+                principal,
                 ..
             } => {
-                self.peers.added(peer, is_ours);
+                self.peers.added(peer, is_ours, principal);
                 core::Input::PeerAdded {
                     peer: format!("{peer} at {address}"),
                 }
@@ -237,6 +241,7 @@ impl BrokerAgent {
                         inputs.extend(self.supervisor_step(turn, supervisors::Input::Command(command)));
                     }
                     Action::Tell(message) => self.peers.tell(turn, &message),
+                    Action::TellOne { peer, message } => self.peers.tell_one(turn, peer, &message),
                     Action::Ask(request) => inputs.extend(self.peers.ask(turn, &request)),
                     Action::AskLinked(request) => self.peers.ask_linked(turn, &request),
                     Action::Link { peer, message } => Sessions::link(turn, peer, &message),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use broker_codec::data::{Excerpt, ZeekString};
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString};
 
@@ -27,15 +28,49 @@ pub struct Granted {
     pub cluster: Option<String>,
 }
 
-/// All roles that one has.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Names, in which `*` stands for any text, also none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Grant(pub Vec<Granted>);
+pub struct Pattern(String);
+
+/// All that one may.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// All roles that it has.
+    pub roles: Vec<Granted>,
+    /// The instances whose agent it may be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agent_of: Vec<Pattern>,
+}
+
+impl Pattern {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Whether it is of this name, as a whole.
+    pub fn fits(&self, name: &str) -> bool {
+        let mut parts = self.0.split('*');
+        let Some(mut rest) = name.strip_prefix(parts.next().unwrap_or_default()) else {
+            return false;
+        };
+        let Some(last) = parts.next_back() else {
+            return rest.is_empty();
+        };
+        for part in parts {
+            let Some((_, after)) = rest.split_once(part) else {
+                return false;
+            };
+            rest = after;
+        }
+        rest.ends_with(last)
+    }
+}
 
 impl Grant {
     /// A role in these clusters, or in all.
     pub fn of(role: Role, clusters: Option<&[String]>) -> Self {
-        Self(match clusters {
+        let roles = match clusters {
             None => vec![Granted { role, cluster: None }],
             Some(clusters) => {
                 let granted = clusters.iter().map(|cluster| Granted {
@@ -44,19 +79,31 @@ impl Grant {
                 });
                 granted.collect()
             }
-        })
+        };
+        Self {
+            roles,
+            agent_of: Vec::new(),
+        }
     }
 
     /// Whether it has this role, or one that may more, in a cluster; without one, in all of them.
     pub fn has(&self, role: Role, cluster: Option<&str>) -> bool {
-        self.0.iter().any(|granted| {
+        self.roles.iter().any(|granted| {
             let counts = granted.cluster.is_none() || granted.cluster.as_deref() == cluster;
             counts && granted.role >= role
         })
     }
 
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Whether it may be the agent of this instance.
+    pub fn is_agent_of(&self, instance: &ZeekString) -> bool {
+        let name = instance.as_str();
+        name.is_some_and(|name| self.agent_of.iter().any(|pattern| pattern.fits(name)))
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Excerpt::new(self.0.as_bytes()).fmt(f)
     }
 }
 
@@ -69,17 +116,19 @@ impl fmt::Display for Granted {
     }
 }
 
-/// For people: `read in all clusters, deploy in cluster lab`.
+/// For people: `read in all clusters, deploy in cluster lab, agent of instance sensor1`.
 impl fmt::Display for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_empty() {
+        let roles = self.roles.iter().map(ToString::to_string);
+        let agents = self
+            .agent_of
+            .iter()
+            .map(|instance| format!("agent of instance {instance}"));
+        let all: Vec<String> = roles.chain(agents).collect();
+        if all.is_empty() {
             return f.write_str("no role");
         }
-        for (place, granted) in self.0.iter().enumerate() {
-            let separator = if place == 0 { "" } else { ", " };
-            write!(f, "{separator}{granted}")?;
-        }
-        Ok(())
+        f.write_str(&all.join(", "))
     }
 }
 
@@ -110,7 +159,48 @@ mod tests {
             );
         }
         let mut both = everywhere.clone();
-        both.0.extend(in_lab.0);
+        both.roles.extend(in_lab.roles);
         assert_eq!(both.to_string(), "deploy in all clusters, deploy in cluster lab");
+    }
+
+    #[test]
+    fn an_agent_has_no_role_and_may_be_the_instances_that_it_is_named_for() {
+        let grant = Grant {
+            roles: Vec::new(),
+            agent_of: vec![Pattern::new("sensor1"), Pattern::new("lab-*")],
+        };
+        assert!(!grant.has(Role::Read, None) && !grant.has(Role::Read, Some("default")));
+        let may = |name: &str| grant.is_agent_of(&name.into());
+        assert!(may("sensor1") && may("lab-") && may("lab-2"));
+        assert!(!may("sensor") && !may("sensor10") && !may("") && !may("xlab-1"));
+        assert!(!grant.is_agent_of(&b"lab-\xff"[..].into()), "no text, no name");
+        assert_eq!(
+            grant.to_string(),
+            "agent of instance sensor1, agent of instance lab-*"
+        );
+    }
+
+    #[test]
+    fn a_pattern_fits_names_as_a_whole() {
+        for (pattern, name, expected) in [
+            ("alice", "alice", true),
+            ("alice", "alice.example", false),
+            ("alice", "malice", false),
+            ("*", "", true),
+            ("*", "anything", true),
+            ("*.noc.example", "a.noc.example", true),
+            ("*.noc.example", "noc.example", false),
+            ("*.noc.example", "a.noc.example.evil", false),
+            ("ops-*", "ops-", true),
+            ("ops-*", "xops-1", false),
+            ("a*b*c", "abc", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "acb", false),
+            // The parts of a pattern do not overlap.
+            ("ab*ba", "aba", false),
+            ("a**b", "ab", true),
+        ] {
+            assert_eq!(Pattern::new(pattern).fits(name), expected, "{pattern} {name}");
+        }
     }
 }

@@ -24,6 +24,9 @@ pub struct Principal {
     /// The subject of its certificate, if it has shown one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<ZeekString>,
+    /// What it may, where roles are asked for. Without, it may all that its transport can carry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Grant>,
 }
 
 /// By what a request came.
@@ -41,11 +44,7 @@ pub enum Transport {
     /// The control socket: the user and the process at its other end.
     ControlSocket { uid: u32, pid: i32 },
     /// HTTP over TCP.
-    Http {
-        by: Proof,
-        /// What it may.
-        grant: Grant,
-    },
+    Http { by: Proof },
 }
 
 /// By what one has shown over HTTP who it is.
@@ -58,23 +57,17 @@ pub enum Proof {
 }
 
 impl Principal {
-    /// What it may. Who can open the control socket may everything: its mode says who can. WebSocket clients and Broker peers are not asked
-    /// who they are, and may everything that their protocols can carry.
+    /// What it may. Who can open the control socket may everything: its mode says who can. So may WebSocket clients and Broker peers where no
+    /// roles are set, as with Zeek.
     pub fn grant(&self) -> Grant {
-        match &self.transport {
-            Transport::Http { grant, .. } => grant.clone(),
-            Transport::ControlSocket { .. } | Transport::WebSocket { .. } | Transport::Broker { .. } => {
-                Grant::of(Role::Admin, None)
-            }
-        }
+        let grant = self.grant.clone();
+        grant.unwrap_or_else(|| Grant::of(Role::Admin, None))
     }
 
     /// Whether it has a role in a cluster; without one, in all of them.
     pub fn has(&self, role: Role, cluster: Option<&str>) -> bool {
-        match &self.transport {
-            Transport::Http { grant, .. } => grant.has(role, cluster),
-            _ => true,
-        }
+        let grant = self.grant.as_ref();
+        grant.is_none_or(|grant| grant.has(role, cluster))
     }
 
     /// Whether it may change something, somewhere.
@@ -84,7 +77,7 @@ impl Principal {
     /// If it may only read.
     pub fn check_changes(&self) -> Result<(), NotDone> {
         let grant = self.grant();
-        if grant.0.iter().any(|granted| granted.role >= Role::Deploy) {
+        if grant.roles.iter().any(|granted| granted.role >= Role::Deploy) {
             return Ok(());
         }
         let reason = format!(
@@ -126,11 +119,9 @@ impl fmt::Display for Principal {
             }
             Transport::Http {
                 by: Proof::Token { name },
-                ..
             } => write!(f, "token {name}")?,
             Transport::Http {
                 by: Proof::Certificate,
-                ..
             } => match &self.certificate {
                 Some(subject) => write!(f, "certificate {subject}")?,
                 None => f.write_str("certificate")?,
@@ -139,11 +130,20 @@ impl fmt::Display for Principal {
         if let Some(address) = self.address {
             write!(f, " at {address}")?;
         }
-        match &self.transport {
-            Transport::WebSocket {
-                application: Some(name),
-                ..
-            } => write!(f, ", {name}"),
+        if let Transport::WebSocket {
+            application: Some(name),
+            ..
+        } = &self.transport
+        {
+            write!(f, ", {name}")?;
+        }
+        match (&self.transport, &self.grant, &self.certificate) {
+            (Transport::WebSocket { .. } | Transport::Broker { .. }, Some(_), Some(subject)) => {
+                write!(f, " (certificate {subject})")
+            }
+            (Transport::WebSocket { .. } | Transport::Broker { .. }, Some(_), None) => {
+                f.write_str(" (without a certificate)")
+            }
             _ => Ok(()),
         }
     }

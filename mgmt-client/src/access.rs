@@ -13,7 +13,7 @@ use crate::{
 impl Daemon<'_> {
     pub(crate) async fn whoami(&self) -> Result<Exit, ClientError> {
         let whoami: Whoami = self.client.get("/v1/whoami").await?;
-        self.show(&whoami, &format!("{}: {}\n", whoami.who, whoami.roles));
+        self.show(&whoami, &format!("{}: {}\n", whoami.who, whoami.may));
         Ok(Exit::Done)
     }
 

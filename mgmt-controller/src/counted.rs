@@ -6,6 +6,8 @@ use strum::{EnumIter, EnumMessage, IntoStaticStr};
 pub enum Counted {
     /// Requests of clients.
     Requests,
+    /// Those that were refused, as their clients lack the role.
+    RequestsForbidden,
     /// Answers to clients.
     Responses,
     /// Requests of operators over HTTP.
@@ -20,7 +22,7 @@ pub enum Counted {
     StoreWritten,
     /// Writes of the configuration store that failed.
     StoreFailed,
-    /// `notify_agent_hello` that were refused: wrong name, topic, endpoint ID or API version.
+    /// `notify_agent_hello` that were refused: wrong name, topic, endpoint ID, API version or certificate.
     HellosRefused,
     /// Times that an agent has said that it obeys another controller.
     Refusals,

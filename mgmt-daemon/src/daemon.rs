@@ -78,8 +78,8 @@ pub trait Outside: Sized {
     /// What loads certificates again.
     fn renewals(&self) -> Vec<RenewTls>;
 
-    /// These are in use from now on.
-    fn renewed(&mut self, certificates: Certificates);
+    /// These certificates are in use from now on, and roles may be others.
+    fn reloaded(&mut self, certificates: Certificates);
 
     /// The graceful end. [`Daemon::close_log`] is part of it.
     fn end(self, daemon: &mut Daemon<Self::Machine>) -> impl Future<Output = Result<(), Self::Error>>;
@@ -153,7 +153,7 @@ pub struct Beginning {
     signals: Signals,
     ready_file: Option<PathBuf>,
     reload: Reload,
-    grants: Grants,
+    pub(crate) grants: Grants,
     pub(crate) counters: Counters<Counted>,
     pub(crate) registry: Registry,
     pub durations: Durations,
@@ -170,7 +170,7 @@ impl Beginning {
         if let Some(path) = &config.ready_file {
             ready::remove(path)?;
         }
-        let grants = Grants::start(&config.http);
+        let grants = Grants::start(config);
         let (counters, mut registry) = (Counters::default(), Registry::default());
         registry.add("", &counters);
         Ok(Self {
@@ -194,6 +194,11 @@ impl Beginning {
             durations: self.durations.clone(),
             counters: self.counters.clone(),
         }
+    }
+
+    /// Who may what.
+    pub fn grants(&self) -> Grants {
+        self.grants.clone()
     }
 
     /// Starts the threads of log and journal, and the core with ids from a new seed. The role is what it is in the
@@ -456,7 +461,7 @@ impl<M: Machine> Daemon<M> {
     fn reloaded<O: Outside<Machine = M>>(&mut self, outside: &mut O, read: Result<reload::Loaded, String>) {
         let (outcome, is_due) = self
             .reload
-            .finish(read, |certificates| outside.renewed(certificates));
+            .finish(read, |certificates| outside.reloaded(certificates));
         notify::ready();
         match outcome {
             Ok(reloaded) => {

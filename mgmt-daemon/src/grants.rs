@@ -1,4 +1,4 @@
-//! Who may what over HTTP: tokens, and roles of certificates, as they are now.
+//! Who may what: tokens, and roles of certificates, as they are now.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{CertificateRole, HttpConfig},
+    config::{DaemonConfig, RoleLine},
     files,
     tokens::{self, Entry, Hash, hash},
 };
@@ -40,7 +40,7 @@ struct Shared {
 #[derive(Debug)]
 pub(crate) struct Known {
     tokens: Vec<Entry>,
-    roles: Vec<CertificateRole>,
+    roles: Vec<RoleLine>,
     /// How often tokens were made and revoked before.
     version: u64,
 }
@@ -73,9 +73,14 @@ pub(crate) enum Recognized {
 
 impl Grants {
     /// As configured. With a file that cannot be used there are no tokens.
-    pub(crate) fn start(config: &HttpConfig) -> Self {
-        files::warn_of_open([&*config.tokens]);
-        let tokens = tokens::read(&config.tokens).unwrap_or_else(|reason| {
+    pub(crate) fn start(config: &DaemonConfig) -> Self {
+        Self::with(&config.http.tokens, config.roles.clone())
+    }
+
+    /// With this file of tokens, and these lines.
+    pub(crate) fn with(path: &Path, roles: Vec<RoleLine>) -> Self {
+        files::warn_of_open([path]);
+        let tokens = tokens::read(path).unwrap_or_else(|reason| {
             tracing::error!(
                 "{reason}; no token is in use until it is mended and this daemon reloads (SIGHUP, or mgmtctl reload)"
             );
@@ -83,11 +88,11 @@ impl Grants {
         });
         let known = Known {
             tokens,
-            roles: config.roles.clone(),
+            roles,
             version: 0,
         };
         Self(Arc::new(Shared {
-            path: config.tokens.clone(),
+            path: path.to_owned(),
             known: Mutex::new(known),
             changes: watch::Sender::default(),
             turns: Turns::default(),
@@ -99,7 +104,7 @@ impl Grants {
     /// # Errors
     ///
     /// If the file cannot be used.
-    pub(crate) fn read(&self, roles: Vec<CertificateRole>) -> Result<Known, String> {
+    pub(crate) fn read(&self, roles: Vec<RoleLine>) -> Result<Known, String> {
         let version = self.known().version;
         Ok(Known {
             tokens: tokens::read(&self.0.path)?,
@@ -140,14 +145,15 @@ impl Grants {
                 }
             }
             Shown::Certificate(certificate) => {
-                let names = || certificate.names.iter().filter_map(|name| name.as_str());
-                let fitting = known
-                    .roles
-                    .iter()
-                    .filter(|role| names().any(|name| role.fits(name)));
-                Recognized::Certificate(Grant(fitting.map(|role| role.granted.clone()).collect()))
+                Recognized::Certificate(RoleLine::grant(&known.roles, Some(certificate)))
             }
         }
+    }
+
+    /// What one may on a port where certificates alone say who asks: none if no roles are set, so that each may everything.
+    pub fn of(&self, certificate: Option<&PeerCertificate>) -> Option<Grant> {
+        let known = self.known();
+        (!known.roles.is_empty()).then(|| RoleLine::grant(&known.roles, certificate))
     }
 
     /// Tells of changes.
@@ -226,19 +232,12 @@ fn changed<T>(
 mod tests {
     use std::fs;
 
-    use broker_endpoint::tls::TlsConfig;
     use mgmt_api::access::Role;
 
     use super::*;
 
-    fn config(path: &Path, roles: &[&str]) -> HttpConfig {
-        HttpConfig {
-            listen: None,
-            tls: TlsConfig::Off,
-            hosts: Vec::new(),
-            roles: roles.iter().map(|role| role.parse().unwrap()).collect(),
-            tokens: path.to_owned(),
-        }
+    fn with_file(path: &Path) -> Grants {
+        Grants::with(path, Vec::new())
     }
 
     fn new(name: &str, seconds: Option<u64>) -> NewToken {
@@ -254,7 +253,7 @@ mod tests {
     async fn a_token_counts_from_when_it_is_made_until_it_is_revoked() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("tokens.json");
-        let grants = Grants::start(&config(&path, &[]));
+        let grants = with_file(&path);
         let mut changes = grants.changes();
         let made = grants.create(new("prometheus", None)).await.unwrap();
         assert!(changes.has_changed().unwrap());
@@ -264,7 +263,7 @@ mod tests {
         assert_eq!(grants.recognize(&shown), expected);
         assert_eq!(grants.recognize(&Shown::token("prometheus")), Recognized::Unknown);
         // As after a restart.
-        assert_eq!(Grants::start(&config(&path, &[])).recognize(&shown), expected);
+        assert_eq!(with_file(&path).recognize(&shown), expected);
 
         assert_eq!(
             grants.revoke("other".to_owned()).await.unwrap_err().kind,
@@ -279,7 +278,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_revoked_while_the_file_is_read_again_stays_revoked() {
         let home = tempfile::tempdir().unwrap();
-        let grants = Grants::start(&config(&home.path().join("tokens.json"), &[]));
+        let grants = with_file(&home.path().join("tokens.json"));
         let made = grants.create(new("a", None)).await.unwrap();
         let read = grants.read(vec!["bob admin".parse().unwrap()]).unwrap();
         grants.revoke("a".to_owned()).await.unwrap();
@@ -294,11 +293,8 @@ mod tests {
     async fn what_stands_in_the_file_is_kept_and_a_broken_one_is_not_overwritten() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("tokens.json");
-        let grants = Grants::start(&config(&path, &[]));
-        let by_hand = Grants::start(&config(&path, &[]))
-            .create(new("by-hand", None))
-            .await
-            .unwrap();
+        let grants = with_file(&path);
+        let by_hand = with_file(&path).create(new("by-hand", None)).await.unwrap();
         grants.create(new("own", None)).await.unwrap();
         assert_eq!(grants.list().tokens.len(), 2);
         let shown = Shown::token(&by_hand.secret);
@@ -314,30 +310,26 @@ mod tests {
         // What was in use stays; after a start nothing is.
         assert!(matches!(grants.recognize(&shown), Recognized::Token(..)));
         assert!(grants.read(Vec::new()).is_err());
-        assert_eq!(Grants::start(&config(&path, &[])).list(), Tokens::default());
+        assert_eq!(with_file(&path).list(), Tokens::default());
     }
 
     #[test]
-    fn a_certificate_has_all_roles_that_fit_one_of_its_names() {
-        let roles = ["*.noc.example read", "alice deploy lab", "bob admin"];
+    fn where_no_roles_are_set_nothing_is_asked_but_over_http() {
         let home = tempfile::tempdir().unwrap();
-        let grants = Grants::start(&config(&home.path().join("none"), &roles));
-        let granted = |names: &[&str]| {
-            let certificate = PeerCertificate {
-                subject: "CN=any".into(),
-                names: names.iter().map(|&name| name.into()).collect(),
-            };
-            match grants.recognize(&Shown::Certificate(certificate)) {
-                Recognized::Certificate(grant) => grant.to_string(),
-                other => panic!("{other:?}"),
-            }
+        let tokens = home.path().join("none");
+        let certificate = PeerCertificate {
+            subject: "CN=alice".into(),
+            names: vec!["alice".into()],
         };
-        assert_eq!(
-            granted(&["alice", "a.noc.example"]),
-            "read in all clusters, deploy in cluster lab"
-        );
-        assert_eq!(granted(&["bob"]), "admin in all clusters");
-        assert_eq!(granted(&["mallory", "noc.example"]), "no role");
-        assert_eq!(granted(&[]), "no role");
+        let none = Grants::with(&tokens, Vec::new());
+        assert_eq!(none.of(None), None);
+        assert_eq!(none.of(Some(&certificate)), None);
+        let shown = Shown::Certificate(certificate.clone());
+        assert_eq!(none.recognize(&shown), Recognized::Certificate(Grant::default()));
+        let some = Grants::with(&tokens, vec!["alice read".parse().unwrap()]);
+        assert_eq!(some.of(None), Some(Grant::default()));
+        let read = Grant::of(Role::Read, None);
+        assert_eq!(some.of(Some(&certificate)), Some(read.clone()));
+        assert_eq!(some.recognize(&shown), Recognized::Certificate(read));
     }
 }

@@ -2,15 +2,18 @@
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr};
 
-use broker_codec::{EndpointId, Topic, TopicTooLong, data::ZeekString};
+use broker_codec::{EndpointId, Recipients, Topic, TopicTooLong, data::ZeekString};
 use broker_endpoint::{
     Credit, Endpoint, EndpointConfig, EndpointError, EndpointEvent, EndpointHandle, PeerAddress, PeerInfo,
-    PeeringError, PublishError, with_causes,
+    PeeringError, PublishError, tls::PeerCertificate, with_causes,
 };
 use counters::Counters;
+use mgmt_api::access::Grant;
 use tokio::time::Instant;
 
-use crate::{Counted, attempts::Attempts, config::Listener, daemon::Beginning, error::HostError};
+use crate::{
+    Counted, attempts::Attempts, config::Listener, daemon::Beginning, error::HostError, grants::Grants,
+};
 
 /// The Broker endpoint, and what is known of its peers.
 #[derive(Debug)]
@@ -20,6 +23,7 @@ pub struct Peers {
     listening: Vec<SocketAddr>,
     known: BTreeMap<EndpointId, Peer>,
     counters: Counters<Counted>,
+    grants: Grants,
     /// Where we connect to, and could not when we last tried.
     unavailable: Attempts<PeerAddress>,
 }
@@ -30,6 +34,11 @@ struct Peer {
     address: SocketAddr,
     /// How many of its messages were not obeyed.
     refused: u64,
+    certificate: Option<PeerCertificate>,
+    /// What it may, where roles are set.
+    grant: Option<Grant>,
+    /// Its connection ends, and what it still says does not count.
+    is_cut: bool,
 }
 
 /// An event cannot be sent.
@@ -77,6 +86,7 @@ impl Peers {
             listening,
             known: BTreeMap::new(),
             counters: beginning.counters.clone(),
+            grants: beginning.grants(),
             unavailable: Attempts::default(),
         })
     }
@@ -88,21 +98,67 @@ impl Peers {
 
     /// What peers do next; `None` if the endpoint has ended by itself. May be cancelled without losing anything.
     pub async fn recv(&mut self) -> Option<EndpointEvent> {
-        self.endpoint.recv().await
+        loop {
+            let event = self.endpoint.recv().await?;
+            match &event {
+                EndpointEvent::Message(message) if self.is_cut(message.peer) => {}
+                _ => return Some(event),
+            }
+        }
     }
 
-    /// A peer is there.
-    pub fn added(&mut self, peer: &PeerInfo, role: &'static str) {
+    fn is_cut(&self, peer: EndpointId) -> bool {
+        self.known.get(&peer).is_some_and(|peer| peer.is_cut)
+    }
+
+    /// A peer is there. Returns what it may, where roles are set.
+    pub fn added(&mut self, peer: &PeerInfo, role: &'static str) -> Option<Grant> {
         if let Some(target) = &peer.dialled {
             self.unavailable.ended(target);
         }
         let address = peer.address;
+        let certificate = peer.certificate.clone();
+        let grant = self.grants.of(certificate.as_ref());
         let known = Peer {
             role,
             address,
             refused: 0,
+            certificate,
+            grant: grant.clone(),
+            is_cut: false,
         };
         self.known.insert(peer.id, known);
+        grant
+    }
+
+    /// Ends the connections of peers that may something else now than when they came: they connect again. Returns which.
+    pub fn reassess(&mut self) -> Vec<EndpointId> {
+        let mut cut = Vec::new();
+        for (id, peer) in &mut self.known {
+            let grant = self.grants.of(peer.certificate.as_ref());
+            if !peer.is_cut && grant != peer.grant {
+                peer.is_cut = true;
+                let (role, address) = (peer.role, peer.address);
+                tracing::info!(peer = %id, role, %address, "the roles of a peer have changed, it is to connect again");
+                self.handle.cut(*id);
+                cut.push(*id);
+            }
+        }
+        cut
+    }
+
+    /// Those among peers for which this holds of what they may, where roles are set.
+    pub fn who(
+        &self,
+        among: &Recipients<EndpointId>,
+        may: impl Fn(Option<&Grant>) -> bool,
+    ) -> Recipients<EndpointId> {
+        if self.known.values().all(|peer| peer.grant.is_none()) {
+            return among.clone();
+        }
+        let permitted = self.known.iter().filter(|(_, peer)| may(peer.grant.as_ref()));
+        let permitted = permitted.map(|(id, _)| *id);
+        Recipients::Only(permitted.filter(|id| among.include(id)).collect())
     }
 
     /// A peer is gone. Returns its role, and how many of its messages were not obeyed.

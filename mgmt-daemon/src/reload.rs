@@ -23,7 +23,7 @@ use crate::{
 const ASKING_MAX: usize = 16;
 
 /// The settings that are taken while the daemon runs.
-const TAKEN: [&str; 2] = ["log_level", "http_roles"];
+const TAKEN: [&str; 2] = ["log_level", "roles"];
 
 /// What one who asks for it hears.
 pub(crate) type Outcome = Result<Reloaded, String>;
@@ -128,17 +128,16 @@ impl Reload {
         self.running = Some(spawn_blocking(move || read(&reread, &grants, &tls)));
     }
 
-    /// Everything was read. Returns whether it is to begin again. The certificates that are in use now are handed on before any who waits
-    /// hears of it.
+    /// Everything was read. Returns whether it is to begin again. What is in use now is handed on before any who waits hears of it.
     pub(crate) fn finish(
         &mut self,
         read: Result<Loaded, String>,
-        renewed: impl FnOnce(Certificates),
+        reloaded: impl FnOnce(Certificates),
     ) -> (Outcome, bool) {
         self.running = None;
         let outcome = read.map(|loaded| {
-            renewed(loaded.certificates);
             self.grants.take(loaded.known);
+            reloaded(loaded.certificates);
             self.take(loaded.config)
         });
         let [now, later] = &mut self.waiting;
@@ -174,7 +173,7 @@ impl Reload {
 /// Reads configuration, tokens and certificates, and uses the certificates if all is in order.
 fn read(reread: &Reread, grants: &Grants, tls: &[RenewTls]) -> Result<Loaded, String> {
     let config = (reread.0)().map_err(|errors| errors.iter().collect::<Vec<_>>().join("; "))?;
-    let known = grants.read(config.http.roles.clone())?;
+    let known = grants.read(config.roles.clone())?;
     for tls in tls {
         tls.check().map_err(|error| with_causes(&error))?;
     }

@@ -19,6 +19,7 @@ pub fn client(number: u64) -> Principal {
         },
         address: Some(([192, 0, 2, 9], 50_000).into()),
         certificate: None,
+        grant: None,
     }
 }
 
@@ -28,5 +29,6 @@ pub fn operator() -> Principal {
         transport: Transport::ControlSocket { uid: 0, pid: 7 },
         address: None,
         certificate: None,
+        grant: None,
     }
 }

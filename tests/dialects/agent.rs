@@ -112,6 +112,7 @@ impl Run {
                     address: "10.0.0.1:2150".into(),
                     is_supervisor: how == "is the Supervisor",
                     is_ours: false,
+                    principal: None,
                 }
             }
             "lost" => Input::PeerLost {

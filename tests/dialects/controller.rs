@@ -134,6 +134,7 @@ impl Run {
             port: Port::tcp(port.parse().expect("a port")),
             dialled,
             is_ours: false,
+            grant: None,
         };
         self.step(vec![added], out);
     }
@@ -220,6 +221,7 @@ impl Run {
             native,
             websocket,
             failures,
+            answer: _,
         } = self.wire.deliver(publication);
         assert!(failures.is_empty(), "{failures:?}");
         for sent in native {

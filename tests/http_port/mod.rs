@@ -452,8 +452,8 @@ fn without_tls_it_listens_on_loopback_addresses_only() {
     check(&["--http-listen=hub.example:1"]).failed(1, "is not off, or an IP address with a port");
     check(&["--http-client-ca=ca.pem"]).failed(1, "it needs http_certificate and http_key");
     check(&["--http-certificate=c.pem"]).failed(1, "it needs http_key");
-    check(&["--http-roles=alice cook"]).failed(1, "is not PATTERN ROLE");
-    check(&["--http-roles=alice read"]).failed(1, "http_roles has no effect without http_client_ca");
+    check(&["--roles=alice cook"]).failed(1, "is not PATTERN ROLE");
+    check(&["--roles=alice read", "--roles=* agent"]).printed();
     check(&["--http-certificate=c.pem", "--http-key=k.pem"]).failed(1, "c.pem");
     fs::write(home.path().join("tokens"), "").expect("it can be written");
     check(&["--tokens=tokens"]).failed(1, "cannot use the tokens in ");

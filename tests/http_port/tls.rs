@@ -30,9 +30,9 @@ impl Protected {
             &path(&installed.key),
             "--http-client-ca",
             &path(&of_clients.path("ca.pem")),
-            "--http-roles",
+            "--roles",
             "alice deploy",
-            "--http-roles",
+            "--roles",
             "*.noc.example read",
         ]);
         Self {

@@ -178,6 +178,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
             () = self.link.queue.changed() => {}
             Some(output) = self.link.outputs.recv() => check_output(&output)?,
             () = timer => self.handle_timeout(reading)?,
+            () = self.link.cut.cancelled() => return Err(EndReason::Cut),
             () = self.connection.leave.cancelled(), if !self.leaving => {
                 self.leaving = true;
                 self.shared.call(|endpoint| endpoint.leave(self.link.id, self.shared.now()));

@@ -145,6 +145,9 @@ pub enum EndReason {
     Stuck { silence: Duration },
     #[error("peer sent more than {max} bad messages within {}", Elapsed(*.window))]
     TooManyRejections { max: u32, window: Duration },
+    /// What its certificate stands for has changed ([`cut`](super::EndpointHandle::cut)).
+    #[error("it is to connect anew, as its certificate counts for something else now")]
+    Cut,
     /// A fault of ours; the log says more.
     #[error("internal error")]
     Internal,
@@ -160,7 +163,9 @@ impl EndReason {
             | Self::Tls(_)
             | Self::Stuck { .. }
             | Self::Ended(PeeringEnd::Silent { .. }) => false,
-            Self::Frame(_) | Self::Ended(_) | Self::TooManyRejections { .. } | Self::Internal => true,
+            Self::Frame(_) | Self::Ended(_) | Self::TooManyRejections { .. } | Self::Cut | Self::Internal => {
+                true
+            }
         }
     }
 

@@ -271,6 +271,11 @@ impl EndpointHandle {
         self.shared.leave(peer);
     }
 
+    /// Ends the connection with a peer at once, without a word. Unlike [`Self::disconnect`], if we had opened it we connect again in our time.
+    pub fn cut(&self, peer: EndpointId) {
+        self.shared.cut(peer);
+    }
+
     /// Announces to all peers that we want to receive what is published on topics with this prefix. There is no way back, as in
     /// Broker.
     ///

@@ -79,6 +79,7 @@ struct Entry {
     queue: Arc<Queue>,
     outputs: mpsc::UnboundedSender<Box<Output>>,
     leave: CancellationToken,
+    cut: CancellationToken,
     ended: CancellationToken,
     /// Once it is a peering.
     info: Option<PeerInfo>,
@@ -94,6 +95,8 @@ pub(crate) struct Link {
     /// What is to be done besides sending what is in the queue. Not bounded, but at most the messages of a handshake and the end.
     /// In boxes: the channel has room for 32 from the beginning.
     pub(crate) outputs: mpsc::UnboundedReceiver<Box<Output>>,
+    /// Cancelled when the connection is to end at once.
+    pub(crate) cut: CancellationToken,
 }
 
 /// An event in the queue, with the memory it was granted.
@@ -141,16 +144,23 @@ impl Shared {
             queue: Arc::clone(&queue),
             outputs: sender,
             leave: leave.clone(),
+            cut: CancellationToken::new(),
             ended: CancellationToken::new(),
             info: None,
             overflowing: false,
         };
+        let cut = entry.cut.clone();
         let mut routing = self.lock();
         routing.last_number += 1;
         let id = ConnId(routing.last_number);
         routing.connections.insert(id, entry);
         routing.call(|endpoint| endpoint.open(id, role, deadline));
-        Link { id, queue, outputs }
+        Link {
+            id,
+            queue,
+            outputs,
+            cut,
+        }
     }
 
     /// Calls the codec's endpoint, and brings what follows to the connections.
@@ -182,6 +192,15 @@ impl Shared {
         let entry = conn.and_then(|conn| routing.connections.get(&conn));
         if let Some(entry) = entry.filter(|entry| entry.info.is_some()) {
             entry.leave.cancel();
+        }
+    }
+
+    /// Ends the connection with a peer at once.
+    pub(crate) fn cut(&self, peer: EndpointId) {
+        let routing = self.lock();
+        let conn = routing.endpoint.connection_with(peer);
+        if let Some(entry) = conn.and_then(|conn| routing.connections.get(&conn)) {
+            entry.cut.cancel();
         }
     }
 

@@ -1,7 +1,8 @@
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use broker_codec::json::DataMessage;
 
+use super::event::ClientInfo;
 use crate::{
     error::EndpointError,
     tls::{Acceptance, TlsConfig, TlsContext},
@@ -36,6 +37,8 @@ pub struct WebSocketConfig {
     pub message_max: usize,
     /// What the other clients get of what a client publishes; as it is by default.
     pub shown: fn(DataMessage) -> DataMessage,
+    /// Which clients hear what is not for them alone; by default all do.
+    pub may_hear: MayHear,
     /// How many messages may wait for a client that reads slowly.
     pub outbound_messages_max: usize,
     /// How many bytes may wait for a client that reads slowly. A message for which nothing else waits is taken whatever its
@@ -45,6 +48,33 @@ pub struct WebSocketConfig {
     pub inbound_events_max: usize,
     /// How long a connection that we end may take to take notice.
     pub close_timeout: Duration,
+}
+
+/// Says which clients hear what is published, and what other clients publish. It is asked when a client subscribes, and again by
+/// [`WebSocketServer::reassess`](super::WebSocketServer::reassess).
+#[derive(Clone)]
+pub struct MayHear(Arc<dyn Fn(&ClientInfo) -> bool + Send + Sync>);
+
+impl MayHear {
+    pub fn new(may_hear: impl Fn(&ClientInfo) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(may_hear))
+    }
+
+    pub(super) fn check(&self, client: &ClientInfo) -> bool {
+        (self.0)(client)
+    }
+}
+
+impl Default for MayHear {
+    fn default() -> Self {
+        Self::new(|_| true)
+    }
+}
+
+impl fmt::Debug for MayHear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MayHear").finish_non_exhaustive()
+    }
 }
 
 /// Whether the connections of a [`WebSocketServer`](super::WebSocketServer) are protected by TLS.
@@ -108,6 +138,7 @@ impl WebSocketConfig {
             // About ninety times a configuration of 2,000 nodes.
             message_max: 16 * 1024 * 1024,
             shown: |message| message,
+            may_hear: MayHear::default(),
             // A client hears of every request and response of every other: of 100, each with credit for 64 requests.
             outbound_messages_max: 16 * 1024,
             // Four of the largest messages that are accepted.

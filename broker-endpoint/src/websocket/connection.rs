@@ -210,7 +210,7 @@ impl<T: Send + 'static> Connection<T> {
             protocol,
             admit: (self.shared.accept)(&info),
         };
-        self.tell(WebSocketEvent::Connected(info)).await;
+        self.tell(WebSocketEvent::Connected(info.clone())).await;
         self.announced.store(true, Ordering::Relaxed);
         while let Some(message) = stream.next().await {
             // Many small frames may come out of one read; other tasks want their turn.
@@ -241,9 +241,9 @@ impl<T: Send + 'static> Connection<T> {
             match outcome {
                 Ok(Outcome::Subscribed { topics, ack }) => {
                     self.outbound.push(ack.into(), Hold::default());
-                    self.shared
-                        .hub
-                        .subscribe(self.client, topics, Arc::clone(&self.outbound));
+                    let Shared { hub, config, .. } = &*self.shared;
+                    let outbound = Arc::clone(&self.outbound);
+                    hub.subscribe(info.clone(), topics, outbound, &config.may_hear);
                     // The answer is written first: after a close frame, which may come next, nothing is.
                     yield_now().await;
                 }

@@ -8,7 +8,11 @@ use broker_codec::{
     data::{Data, ZeekString},
 };
 
-use super::{event::ClientId, outbound::Outbound};
+use super::{
+    config::MayHear,
+    event::{ClientId, ClientInfo},
+    outbound::Outbound,
+};
 use crate::sync::lock;
 
 /// JSON longer than this is read and written on threads for blocking work, so that no other task waits for it.
@@ -22,25 +26,61 @@ pub(super) struct Hub {
 
 #[derive(Debug)]
 struct Subscriber {
+    info: ClientInfo,
     topics: Vec<ZeekString>,
     outbound: Arc<Outbound>,
+    /// Whether it hears what is not for it alone.
+    hears: bool,
+}
+
+/// Which clients a message is for, if they have subscribed to its topic.
+#[derive(Clone, Debug)]
+pub(super) enum To {
+    /// Those of these that may hear what is published.
+    Listeners(Recipients<u64>),
+    /// This one, whatever it may hear.
+    One(u64),
 }
 
 impl Hub {
-    /// From now on the client gets what is published on topics that begin with one of these.
-    pub(super) fn subscribe(&self, client: ClientId, topics: Vec<ZeekString>, outbound: Arc<Outbound>) {
-        lock(&self.subscribers).insert(client, Subscriber { topics, outbound });
+    /// From now on the client gets what is published on topics that begin with one of these, if it may hear that.
+    pub(super) fn subscribe(
+        &self,
+        info: ClientInfo,
+        topics: Vec<ZeekString>,
+        outbound: Arc<Outbound>,
+        may_hear: &MayHear,
+    ) {
+        let mut subscribers = lock(&self.subscribers);
+        let subscriber = Subscriber {
+            hears: may_hear.check(&info),
+            topics,
+            outbound,
+            info,
+        };
+        subscribers.insert(subscriber.info.client, subscriber);
+    }
+
+    /// What clients may hear has changed.
+    pub(super) fn reassess(&self, may_hear: &MayHear) {
+        for subscriber in lock(&self.subscribers).values_mut() {
+            subscriber.hears = may_hear.check(&subscriber.info);
+        }
     }
 
     pub(super) fn remove(&self, client: ClientId) {
         lock(&self.subscribers).remove(&client);
     }
 
-    /// Where a message on this topic goes, of those that may get it.
-    pub(super) fn recipients(&self, topic: &[u8], among: &Recipients<u64>) -> Vec<Arc<Outbound>> {
+    /// Where a message on this topic goes.
+    pub(super) fn recipients(&self, topic: &[u8], to: &To) -> Vec<Arc<Outbound>> {
+        let is_for = |client: ClientId, subscriber: &Subscriber| match to {
+            To::Listeners(among) => subscriber.hears && among.include(&client.number()),
+            To::One(number) => client.number() == *number,
+        };
         lock(&self.subscribers)
             .iter()
-            .filter(|(client, _)| among.include(&client.number()))
+            .filter(|(client, subscriber)| is_for(**client, subscriber))
             .filter(|(_, subscriber)| subscriber.topics.iter().any(|prefix| topic.starts_with(prefix)))
             .map(|(_, subscriber)| Arc::clone(&subscriber.outbound))
             .collect()
@@ -84,20 +124,45 @@ mod tests {
         Arc::new(Outbound::new(1, 1))
     }
 
+    fn info(number: u64) -> ClientInfo {
+        ClientInfo {
+            client: ClientId(number),
+            peer: ([127, 0, 0, 1], 1).into(),
+            application_name: None,
+            certificate: None,
+        }
+    }
+
+    #[test]
+    fn one_that_may_not_hear_gets_what_is_for_it_alone() {
+        let hub = Hub::default();
+        let only = |number| MayHear::new(move |info: &ClientInfo| info.client == ClientId(number));
+        for number in [0, 1] {
+            hub.subscribe(info(number), vec!["".into()], outbound(), &only(0));
+        }
+        let count = |to: To| hub.recipients(b"x", &to).len();
+        let listeners = || To::Listeners(Recipients::all());
+        assert_eq!(count(listeners()), 1);
+        assert_eq!(count(To::Listeners(Recipients::one(1))), 0);
+        assert_eq!(count(To::One(1)), 1);
+        hub.reassess(&only(1));
+        assert_eq!(count(To::Listeners(Recipients::one(1))), 1);
+        hub.reassess(&MayHear::default());
+        assert_eq!(count(listeners()), 2);
+    }
+
     #[test]
     fn topics_match_by_prefix_and_never_come_back_to_their_publisher() {
         let hub = Hub::default();
         let [controller, everything, nothing] = [(); 3].map(|()| outbound());
-        hub.subscribe(
-            ClientId(0),
-            vec!["x".into(), "zeek/management".into()],
-            Arc::clone(&controller),
-        );
-        hub.subscribe(ClientId(1), vec!["".into()], Arc::clone(&everything));
-        hub.subscribe(ClientId(2), vec![], nothing);
+        let all = MayHear::default();
+        let topics = vec!["x".into(), "zeek/management".into()];
+        hub.subscribe(info(0), topics, Arc::clone(&controller), &all);
+        hub.subscribe(info(1), vec!["".into()], Arc::clone(&everything), &all);
+        hub.subscribe(info(2), vec![], nothing, &all);
         let who = |topic: &str, from: Option<u64>| -> Vec<&str> {
             let among = from.map_or_else(Recipients::all, |from| Recipients::Except([from].into()));
-            hub.recipients(topic.as_bytes(), &among)
+            hub.recipients(topic.as_bytes(), &To::Listeners(among))
                 .iter()
                 .map(|to| {
                     if Arc::ptr_eq(to, &controller) {

@@ -48,7 +48,7 @@ mod shared;
 mod tls_tests;
 
 pub use broker_codec::websocket::{CloseCode, Rejection};
-pub use config::{WebSocketConfig, WebSocketTls};
+pub use config::{MayHear, WebSocketConfig, WebSocketTls};
 pub use counted::{CloseCause, Counted};
 pub use event::{ClientId, ClientInfo, WebSocketEvent};
 pub use hub::is_long;

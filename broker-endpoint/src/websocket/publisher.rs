@@ -5,7 +5,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::hub::{Hub, is_long};
+use super::hub::{Hub, To, is_long};
 use crate::credit::Credit;
 
 /// Publishes to the clients of a [`WebSocketServer`](super::WebSocketServer); cheap to clone.
@@ -17,7 +17,7 @@ pub struct Publisher {
 
 #[derive(Debug)]
 enum Job {
-    Publish(Recipients<u64>, DataMessage, Credit),
+    Publish(To, DataMessage, Credit),
     /// Everything before is with the clients' queues.
     Flush(oneshot::Sender<()>),
 }
@@ -43,14 +43,24 @@ impl Publisher {
         }
     }
 
-    /// Delivers a message to the clients that subscribed to a prefix of its topic, of those with these numbers ([`super::ClientId`]).
+    /// Delivers a message to the clients that subscribed to a prefix of its topic, of those with these numbers ([`super::ClientId`]), if they
+    /// [may hear it](super::WebSocketConfig::may_hear).
     ///
     /// The message is written as JSON once, in a task of the server, and never waits for a client: one that reads too
     /// slowly is disconnected. What one task publishes arrives in its order. Waits only while
     /// [`PUBLICATIONS_MAX`](Self::PUBLICATIONS_MAX) earlier messages are not written as JSON yet. Without effect
     /// after the server's end.
     pub async fn publish(&self, recipients: Recipients<u64>, message: DataMessage) {
-        let job = Job::Publish(recipients, message, self.credit.clone());
+        self.send(To::Listeners(recipients), message).await;
+    }
+
+    /// As [`Self::publish`], to one client, whatever it may hear: an answer to what it has asked.
+    pub async fn answer(&self, client: u64, message: DataMessage) {
+        self.send(To::One(client), message).await;
+    }
+
+    async fn send(&self, to: To, message: DataMessage) {
+        let job = Job::Publish(to, message, self.credit.clone());
         let _ = self.jobs.send(job).await;
     }
 
@@ -65,14 +75,14 @@ impl Publisher {
 /// Writes publications as JSON and puts them into the queues of their recipients, in order.
 async fn deliver(mut jobs: mpsc::Receiver<Job>, hub: Arc<Hub>) {
     while let Some(job) = jobs.recv().await {
-        let (recipients, message, credit) = match job {
-            Job::Publish(recipients, message, credit) => (recipients, message, credit),
+        let (to, message, credit) = match job {
+            Job::Publish(to, message, credit) => (to, message, credit),
             Job::Flush(done) => {
                 let _ = done.send(());
                 continue;
             }
         };
-        if hub.recipients(&message.topic, &recipients).is_empty() {
+        if hub.recipients(&message.topic, &to).is_empty() {
             continue;
         }
         let topic = message.topic.clone();
@@ -93,7 +103,7 @@ async fn deliver(mut jobs: mpsc::Receiver<Job>, hub: Arc<Hub>) {
         };
         let text = Bytes::from(text);
         let hold = credit.hold(text.len());
-        for recipient in hub.recipients(&topic, &recipients) {
+        for recipient in hub.recipients(&topic, &to) {
             recipient.push(text.clone(), hold.clone());
         }
     }

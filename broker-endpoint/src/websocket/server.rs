@@ -149,6 +149,11 @@ impl<T: Send + 'static> WebSocketServer<T> {
         self.events.recv().await
     }
 
+    /// Asks again which clients hear what is published ([`WebSocketConfig::may_hear`]).
+    pub fn reassess(&self) {
+        self.shared.hub.reassess(&self.shared.config.may_hear);
+    }
+
     pub fn publisher(&self) -> Publisher {
         self.publisher.clone()
     }

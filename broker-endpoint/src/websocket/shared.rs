@@ -15,7 +15,7 @@ use super::{
     config::WebSocketConfig,
     counted::{CloseCause, Counted},
     event::{ClientId, ClientInfo, WebSocketEvent},
-    hub::Hub,
+    hub::{Hub, To},
     outbound::Outbound,
 };
 use crate::{Hosts, listen::pending::Pending, tls::Acceptance};
@@ -75,7 +75,7 @@ impl<T> Shared<T> {
             Accepted::Subscribed { topics, ack } => Ok(Outcome::Subscribed { topics, ack }),
             Accepted::Publication(publication) => {
                 // As with Zeek, the other clients see what is published, but not who did it.
-                let others = Recipients::Except([session.client.number()].into());
+                let others = To::Listeners(Recipients::Except([session.client.number()].into()));
                 let recipients = self.hub.recipients(&publication.topic, &others);
                 let copies = if recipients.is_empty() {
                     None

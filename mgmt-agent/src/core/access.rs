@@ -1,4 +1,4 @@
-//! Who may ask for what. A controller is not asked who it is.
+//! Who may ask for what.
 
 use mgmt_api::{OperatorRequest, Principal, access::Role, operator::NotDone};
 
@@ -14,6 +14,16 @@ pub(super) fn check(principal: &Principal, request: &OperatorRequest) -> Result<
         OperatorRequest::Adopt => Role::Admin,
     };
     principal.check(role, None)
+}
+
+/// Whether a controller may give orders: one can do everything with what a deployment names, so each takes the same role. Where no roles are set,
+/// every peer that can connect may, as with Zeek.
+///
+/// # Errors
+///
+/// If the controller lacks the role.
+pub(super) fn check_controller(principal: Option<&Principal>) -> Result<(), NotDone> {
+    principal.map_or(Ok(()), |principal| principal.check(Role::Deploy, None))
 }
 
 #[cfg(test)]
@@ -45,10 +55,10 @@ mod tests {
         let with = |grant| Principal {
             transport: Transport::Http {
                 by: Proof::Token { name: "t".into() },
-                grant,
             },
             address: None,
             certificate: None,
+            grant: Some(grant),
         };
         for (request, takes) in requests {
             for role in [Role::Read, Role::Deploy, Role::Admin] {

@@ -34,6 +34,8 @@ pub enum Action {
     Report { level: Level, message: String },
     /// Tell controllers.
     Tell(AgentMessage),
+    /// Tell one controller.
+    TellOne { peer: EndpointId, message: AgentMessage },
     /// Tell one controller that speaks the extension.
     Link { peer: EndpointId, message: LinkMessage },
     /// Answer what an operator has asked under this id ([`super::Input::Operator`]).

@@ -6,8 +6,8 @@ use std::{
 use broker_codec::data::ZeekString;
 use counters::Counters;
 use mgmt_api::{
-    API_VERSION, AgentMessage, Configuration, HostState, IdSource, NodeMessage, Now, RequestTable,
-    ResultRecord, WallClock,
+    API_VERSION, AgentMessage, Configuration, HostState, IdSource, NodeMessage, Now, OperatorRequest,
+    Principal, RequestTable, ResultRecord, WallClock,
 };
 
 use super::{
@@ -234,22 +234,18 @@ impl Agent {
                 topic,
                 request,
                 of_ours,
-            } => self.request(&mut turn, peer, &topic, request, of_ours),
-            Input::Link { peer, message } => self.link(&mut turn, peer, message),
+                principal,
+            } => self.request(&mut turn, peer, &topic, request, of_ours, principal.as_deref()),
+            Input::Link {
+                peer,
+                message,
+                principal,
+            } => self.link(&mut turn, peer, message, principal.as_deref()),
             Input::Operator {
                 id,
                 principal,
                 request,
-            } => {
-                let (to, who) = (Asker::Operator(id), principal.to_string());
-                match access::check(&principal, &request) {
-                    Ok(()) => self.serve(&mut turn, to, &who, &request),
-                    Err(refusal) => turn.push(Action::Answer {
-                        id,
-                        outcome: Err(refusal),
-                    }),
-                }
-            }
+            } => self.operator_asks(&mut turn, id, &principal, &request),
             Input::Vitals { id } => {
                 let vitals = Box::new(self.vitals(turn.now));
                 turn.push(Action::Vitals { id, vitals });
@@ -294,6 +290,17 @@ impl Agent {
         }
         self.settle_controllers(turn);
         self.restore_due(turn);
+    }
+
+    /// Does what an operator asks, if that one may.
+    fn operator_asks(&mut self, turn: &mut Turn, id: u64, principal: &Principal, request: &OperatorRequest) {
+        match access::check(principal, request) {
+            Ok(()) => self.serve(turn, Asker::Operator(id), &principal.to_string(), request),
+            Err(refusal) => turn.push(Action::Answer {
+                id,
+                outcome: Err(refusal),
+            }),
+        }
     }
 
     /// When [`Input::Tick`] is due. Later than the `now` of the last call.

@@ -38,11 +38,17 @@ pub enum Input {
         request: AgentRequest,
         /// Whether the controller is one of this project, as it has subscribed to [`mgmt_api::topics::LINK`]. It waits longer.
         of_ours: bool,
+        /// Who asks, where roles are set.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        principal: Option<Box<Principal>>,
     },
     /// A controller's message of the extension. What cannot be read as one never gets here.
     Link {
         peer: EndpointId,
         message: LinkMessage,
+        /// Who says it, where roles are set.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        principal: Option<Box<Principal>>,
     },
     /// What an operator asks on the control socket. The answer is [`super::Action::Answer`].
     Operator {

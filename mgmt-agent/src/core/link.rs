@@ -2,13 +2,14 @@
 
 use broker_codec::{EndpointId, data::ZeekString};
 use mgmt_api::{
-    LinkMessage, OperatorRequest,
+    LinkMessage, OperatorRequest, Principal,
     link::{LAUNCH, PREPARE, other_version, to_json},
     operator::{HISTORY, NotDone, NotDoneKind, OUTPUTS, START, STATUS, STOP},
 };
 use serde::Serialize;
 
 use super::{
+    access,
     action::{Action, Turn},
     agent::Agent,
     pending::Asker,
@@ -27,13 +28,27 @@ impl Agent {
     }
 
     /// Takes a controller's message in.
-    pub(super) fn link(&mut self, turn: &mut Turn, peer: EndpointId, message: LinkMessage) {
+    pub(super) fn link(
+        &mut self,
+        turn: &mut Turn,
+        peer: EndpointId,
+        message: LinkMessage,
+        principal: Option<&Principal>,
+    ) {
+        if let LinkMessage::Request { reqid, .. } = &message
+            && let Err(refusal) = access::check_controller(principal)
+        {
+            turn.warning(format!("refusing request {reqid}: {}", refusal.reason));
+            return reply(turn, peer, reqid.clone(), false, &refusal);
+        }
         match message {
             LinkMessage::Announce { version, features } => {
                 if let Some(other) = other_version(version) {
                     turn.info(format!("controller {peer} {other}"));
                 }
-                self.controller_announced(turn, peer, &features);
+                // One that may not give orders is none to obey.
+                let may = access::check_controller(principal).is_ok();
+                self.controller_announced(turn, peer, if may { &features } else { &[] });
             }
             LinkMessage::Request { reqid, kind, json } if kind == *PREPARE => {
                 let refusal = match self.refusal(turn, peer) {

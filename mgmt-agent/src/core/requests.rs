@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use broker_codec::{EndpointId, data::ZeekString};
 use mgmt_api::{
-    AgentMessage, AgentRequest, Level, ResultRecord, TIMED_OUT,
+    AgentMessage, AgentRequest, Level, Principal, ResultRecord, TIMED_OUT,
     log::{bracketed, listed},
 };
 
 use super::{
+    access,
     action::{Action, Turn},
     agent::{Agent, REQUESTS_MAX},
     deploy::report,
@@ -24,12 +25,16 @@ impl Agent {
         topic: &ZeekString,
         request: AgentRequest,
         of_ours: bool,
+        principal: Option<&Principal>,
     ) {
         let event = request.event_name();
         // DIFFERENCE(agent-topic): Zeek's agent `a` also does what agent `ab` is asked to do.
         if *topic != self.settings.agent_topic() {
             turn.debug(format!("ignoring {event} {} for {topic}", request.reqid()));
             return;
+        }
+        if let Err(refusal) = access::check_controller(principal) {
+            return self.forbid(turn, peer, &request, refusal.reason);
         }
         if !self.admit(turn, &request) {
             return;
@@ -58,6 +63,19 @@ impl Agent {
             }
             AgentRequest::Restart { reqid, nodes } => self.restart(turn, reqid, &nodes),
         }
+    }
+
+    /// Refuses what a controller may not. The answer is for it alone: another one may have asked under the same id, and may.
+    fn forbid(&self, turn: &mut Turn, peer: EndpointId, request: &AgentRequest, reason: ZeekString) {
+        let (event, reqid) = (request.event_name(), request.reqid().clone());
+        turn.warning(format!("refusing {event} {reqid}: {reason}"));
+        let result = self.failure(reqid.clone(), reason);
+        let message = match (Kind::of(request), request) {
+            (Some(kind), _) => kind.response(reqid, vec![result]),
+            (None, AgentRequest::AgentStandby { .. }) => AgentMessage::AgentStandby { reqid, result },
+            (None, _) => AgentMessage::AgentWelcome { reqid, result },
+        };
+        turn.push(Action::TellOne { peer, message });
     }
 
     /// Answers a controller that is not obeyed.

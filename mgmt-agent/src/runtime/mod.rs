@@ -127,6 +127,14 @@ struct Runtime {
     counters: Counters<Counted>,
 }
 
+/// Warns of ports that ask for nothing.
+fn open_ports(config: &Config, broker: &BrokerPeers) {
+    let asks = config.daemon.broker_tls.asks_for_certificates();
+    let listening = broker.peers.local_addrs().iter();
+    let listening = listening.map(|address| ("Broker", *address, asks));
+    warn_of_open_ports(listening, &config.daemon.roles);
+}
+
 async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunError> {
     let mut beginning = Beginning::new(&config.daemon, reread)?;
     let shared = beginning.shared();
@@ -137,8 +145,7 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
     files::warn_of_open([&*config.daemon.working_dir].into_iter().chain(keys));
     let endpoint_id = random_bytes().map(EndpointId::from_random)?;
     let broker = BrokerPeers::start(&mut beginning, &config, endpoint_id).await?;
-    let (listening, asks) = (broker.peers.local_addrs(), broker_tls.asks_for_certificates());
-    warn_of_open_ports(listening.iter().map(|at| ("Broker", *at, asks)));
+    open_ports(&config, &broker);
     [broker_tls, http_tls].into_iter().for_each(warn_of_dates);
     let certificates = Certificates::read([broker_tls, http_tls]);
     let (mut settings, coordinates) = bound_settings(&config, &broker);

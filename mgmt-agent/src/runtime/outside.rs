@@ -62,8 +62,9 @@ impl Outside for Runtime {
         self.troubles().chain(self.certificates.ending()).collect()
     }
 
-    fn renewed(&mut self, certificates: Certificates) {
+    fn reloaded(&mut self, certificates: Certificates) {
         self.certificates = certificates;
+        self.broker.peers.reassess();
     }
 
     async fn next(&mut self) -> Result<Event, RunError> {
@@ -196,6 +197,7 @@ impl Outside for Runtime {
             }
             // The machine has made events of these.
             Action::Tell(_)
+            | Action::TellOne { .. }
             | Action::Ask(_)
             | Action::AskLinked(_)
             | Action::Link { .. }

@@ -11,7 +11,9 @@ use broker_codec::{
     zeek::Event,
 };
 use mgmt_api::{
-    AgentMessage, AgentRequest, Dialect, DialectError, LinkMessage, NodeMessage, NodeRequest, Translator,
+    AgentMessage, AgentRequest, Dialect, DialectError, LinkMessage, NodeMessage, NodeRequest, Principal,
+    Translator, Transport,
+    access::{Grant, Role},
     dialect::{Peer, Published, Side, Topics, Translation},
     node_link::agent_topic,
     topics,
@@ -24,6 +26,8 @@ use crate::core::{Action, Input, Settings, Turn};
 pub struct Sessions {
     pub(super) settings: Settings,
     sessions: BTreeMap<EndpointId, Session>,
+    /// Whether roles are set, as the latest peer has shown.
+    asks_for_roles: bool,
 }
 
 struct Session {
@@ -36,6 +40,8 @@ struct Session {
     is_controller: bool,
     /// Whether it has subscribed to [`mgmt_api::topics::LINK`].
     is_ours: bool,
+    /// Who it is, where roles are set.
+    principal: Option<Box<Principal>>,
     /// The node of this instance that it is, by its latest hello.
     name: Option<ZeekString>,
     /// If it is one under our own supervision: the version of [`mgmt_api::node_link`] that it speaks.
@@ -50,19 +56,37 @@ impl Sessions {
         Self {
             settings,
             sessions: BTreeMap::new(),
+            asks_for_roles: false,
         }
     }
 
-    pub fn added(&mut self, peer: EndpointId, is_ours: bool) {
+    pub fn added(&mut self, peer: EndpointId, is_ours: bool, principal: Option<Box<Principal>>) {
+        self.asks_for_roles = principal.is_some();
         let session = Session {
             controller: self.translator(self.settings.controller_api),
             node: self.translator(Dialect::V7_0),
             is_controller: false,
             is_ours,
+            principal,
             name: None,
             linked: None,
         };
         self.sessions.insert(peer, session);
+    }
+
+    /// A peer says something that was not added, as the Supervisor. Where roles are set it has none.
+    fn know(&mut self, peer: EndpointId) {
+        if !self.sessions.contains_key(&peer) {
+            let principal = self.asks_for_roles.then(|| {
+                Box::new(Principal {
+                    transport: Transport::Broker { peer },
+                    address: None,
+                    certificate: None,
+                    grant: Some(Grant::default()),
+                })
+            });
+            self.added(peer, false, principal);
+        }
     }
 
     /// Returns the node that the peer was, if it was one.
@@ -137,17 +161,18 @@ impl Sessions {
     ) -> Result<Vec<Input>, String> {
         let Settings { node_topic, zeek, .. } = &self.settings;
         if *topic == *topics::LINK {
-            let speaks = |session: &Session| session.is_ours;
-            if !self.sessions.get(&peer).is_some_and(speaks) {
+            let Some(session) = self.sessions.get(&peer).filter(|session| session.is_ours) else {
                 return Err("a peer that has not subscribed to this topic has nothing to say on it".into());
-            }
+            };
             let message = event.parse().map_err(|error: DataError| error.to_string())?;
-            return Ok(vec![Input::Link { peer, message }]);
+            return Ok(vec![Input::Link {
+                peer,
+                message,
+                principal: session.principal.clone(),
+            }]);
         }
         if *topic == agent_topic(node_topic) {
-            if !self.sessions.contains_key(&peer) {
-                self.added(peer, false);
-            }
+            self.know(peer);
             return self.read_node_link(peer, &event, token_of);
         }
         let topics = self.settings.controller_topics();
@@ -162,9 +187,7 @@ impl Sessions {
             }
             .into());
         }
-        if !self.sessions.contains_key(&peer) {
-            self.added(peer, false);
-        }
+        self.know(peer);
         let Some(session) = self.sessions.get_mut(&peer) else {
             return Ok(Vec::new());
         };
@@ -180,7 +203,7 @@ impl Sessions {
         let to_peer = to_peer.into_iter().map(|published| (Some(peer), published));
         publish(turn, to_peer.collect());
         let readable = |error: DataError| error.to_string();
-        let of_ours = session.is_ours;
+        let (of_ours, principal) = (session.is_ours, session.principal.clone());
         let Some(Published { topic, event }) = to_model else {
             return Ok(Vec::new());
         };
@@ -190,6 +213,7 @@ impl Sessions {
                 topic,
                 request: event.parse::<AgentRequest>().map_err(readable)?,
                 of_ours,
+                principal,
             }
         } else {
             let message = event.parse::<NodeMessage>().map_err(readable)?;
@@ -210,6 +234,27 @@ impl Sessions {
             });
         match addressed {
             Ok(addressed) => publish(turn, addressed),
+            Err(reason) => unsendable(turn, message.event_name(), &reason),
+        }
+    }
+
+    /// Tells one controller something.
+    pub fn tell_one(&mut self, turn: &mut Turn, peer: EndpointId, message: &AgentMessage) {
+        let topic = self.settings.agent_topic();
+        let Some(session) = self.sessions.get_mut(&peer) else {
+            return;
+        };
+        let said = Event::of(message)
+            .map_err(|error| error.to_string())
+            .and_then(|event| {
+                let translated = session.controller.outgoing(&topic, &event);
+                translated.map_err(|error| error.to_string())
+            });
+        match said {
+            Ok(Translation { to_peer, .. }) => {
+                let to_peer = to_peer.into_iter().map(|published| (Some(peer), published));
+                publish(turn, to_peer.collect());
+            }
             Err(reason) => unsendable(turn, message.event_name(), &reason),
         }
     }
@@ -264,13 +309,37 @@ impl Sessions {
                 }
             }
         }
-        Ok(addressed)
+        // That an agent is there is no secret.
+        Ok(if introduces {
+            addressed
+        } else {
+            self.to_permitted(addressed)
+        })
+    }
+
+    /// Where roles are set, only those hear what the agent does who may also have it do something.
+    fn to_permitted(&self, addressed: Vec<Addressed>) -> Vec<Addressed> {
+        if !self.asks_for_roles {
+            return addressed;
+        }
+        let permitted = |session: &Session| {
+            let principal = session.principal.as_ref();
+            principal.is_some_and(|principal| principal.has(Role::Deploy, None))
+        };
+        let permitted = self.sessions.iter().filter(|(_, session)| permitted(session));
+        let permitted: BTreeSet<EndpointId> = permitted.map(|(peer, _)| *peer).collect();
+        let mut to_each = Vec::new();
+        for (to, published) in addressed {
+            let peers = permitted.iter().filter(|peer| to.is_none_or(|to| to == **peer));
+            to_each.extend(peers.map(|peer| (Some(*peer), published.clone())));
+        }
+        to_each
     }
 
     /// Tells controllers what they are owed now that the agent has dealt with what they said: each alone, or all who subscribed if
     /// they all speak alike.
     pub fn settle(&mut self, turn: &mut Turn) {
-        let alone = self.dialects().len() > 1;
+        let alone = self.dialects().len() > 1 || self.asks_for_roles;
         for (peer, session) in &mut self.sessions {
             match session.controller.settle() {
                 Ok(owed) => {

@@ -32,6 +32,7 @@ fn ask(agent: &mut Agent, request: AgentRequest) -> Vec<AgentMessage> {
             topic,
             request,
             of_ours: false,
+            principal: None,
         },
     ))
 }

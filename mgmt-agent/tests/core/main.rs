@@ -19,7 +19,7 @@ fn transcripts() {
 
 #[test]
 fn transcripts_with_peers() {
-    check_all::<peers::Run>(format!("{FOLDER}/peers"), 10);
+    check_all::<peers::Run>(format!("{FOLDER}/peers"), 11);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! > peer s is the Supervisor             a peering
 //! > peer c, or
 //! > peer c is ours                     of a controller of this project
+//! > peer c with {"roles": [...]}       of one that may this, where roles are set
 //! > lost c REASON                        its end,
 //! > silent n REASON                      or that of a peer that says nothing any more
 //! > c TOPIC EVENT {...}                  what a peer says
@@ -25,7 +26,7 @@ use mgmt_agent::{
     machine::{BrokerAgent, Input, Settings},
     supervisors::zeek::News,
 };
-use mgmt_api::{Now, SequentialIds};
+use mgmt_api::{Now, Principal, SequentialIds, Transport, access::Grant};
 use mgmt_daemon::machine::Machine as _;
 use serde::{Serialize, de::DeserializeOwned};
 use testkit::transcript::{Machine, json, peer_id, time_passes, words};
@@ -83,12 +84,25 @@ impl Run {
         }
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         match word {
-            "peer" => Input::PeerAdded {
-                peer: peer_id(&rest[..1]),
-                address: "127.0.0.1:1".into(),
-                is_supervisor: rest.ends_with("is the Supervisor"),
-                is_ours: rest.ends_with("is ours"),
-            },
+            "peer" => {
+                let (peer, grant) = match rest.split_once(" with ") {
+                    Some((peer, grant)) => (peer, Some(json(grant))),
+                    None => (rest, None),
+                };
+                let id = peer_id(&peer[..1]);
+                let principal = grant.map(|grant: Grant| Principal {
+                    transport: Transport::Broker { peer: id },
+                    grant: Some(grant),
+                    ..testkit::client(0)
+                });
+                Input::PeerAdded {
+                    peer: id,
+                    address: "127.0.0.1:1".into(),
+                    is_supervisor: peer.ends_with("is the Supervisor"),
+                    is_ours: peer.ends_with("is ours"),
+                    principal: principal.map(Box::new),
+                }
+            }
             "lost" | "silent" => {
                 let [peer, reason] = words(rest).map(str::to_owned);
                 let peer = peer_id(&peer);

@@ -136,6 +136,7 @@ fn request(kind: u8, reqid: usize, config: u8, nodes: u8) -> Input {
         topic: "zeek/management/agent/a".into(),
         request,
         of_ours,
+        principal: None,
     }
 }
 

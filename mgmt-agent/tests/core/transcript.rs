@@ -209,6 +209,7 @@ impl Run {
                 Input::Link {
                     peer: peer_id(peer),
                     message: variant(&format!("MgmtLink::{event}"), fields),
+                    principal: None,
                 }
             }
             "prepared" => Input::Prepared(Prepared {
@@ -289,6 +290,7 @@ fn request(peer: EndpointId, topic: &str, text: &str, of_ours: bool) -> Input {
         topic: topic.into(),
         request: variant(&format!("Management::Agent::API::{event}"), fields),
         of_ours,
+        principal: None,
     }
 }
 

@@ -54,5 +54,6 @@ pub struct Whoami {
     /// In words: by what it is known, and from where it asks.
     pub who: String,
     /// What it may.
-    pub roles: Grant,
+    #[serde(flatten)]
+    pub may: Grant,
 }

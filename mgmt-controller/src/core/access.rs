@@ -2,14 +2,38 @@
 
 use mgmt_api::{
     ClientRequest, Principal,
-    access::Role,
+    access::{Grant, Role},
     operator::{ClusterRequest, NotDone},
 };
 
-/// Whether a client may make a request, over WebSocket or Broker. Every client that can connect may make all: certificates, addresses and the firewall
-/// say which can.
-pub(super) const fn permits(_: &Principal, _: &ClientRequest) -> bool {
-    true
+use super::cluster_name::{ClusterName, DEFAULT};
+
+/// Whether a client may make a request of a cluster, over WebSocket or Broker. Where no roles are set, every client that can connect may make all, as
+/// with Zeek.
+///
+/// # Errors
+///
+/// If the client lacks the role that it takes.
+pub(super) fn check_client(
+    principal: &Principal,
+    cluster: &ClusterName,
+    request: &ClientRequest,
+) -> Result<(), NotDone> {
+    principal.check(role_of_client(request), Some(cluster.as_str()))
+}
+
+/// The role that a client's request takes.
+const fn role_of_client(request: &ClientRequest) -> Role {
+    match request {
+        ClientRequest::GetInstances { .. }
+        | ClientRequest::GetConfiguration { .. }
+        | ClientRequest::GetNodes { .. }
+        | ClientRequest::GetIdValue { .. }
+        | ClientRequest::TestTimeout { .. } => Role::Read,
+        ClientRequest::StageConfiguration { .. }
+        | ClientRequest::Deploy { .. }
+        | ClientRequest::Restart { .. } => Role::Deploy,
+    }
 }
 
 /// Whether an operator may make a request of a cluster, which need not be there.
@@ -19,6 +43,11 @@ pub(super) const fn permits(_: &Principal, _: &ClientRequest) -> bool {
 /// If the operator lacks the role that it takes.
 pub(super) fn check(principal: &Principal, cluster: &str, request: &ClusterRequest) -> Result<(), NotDone> {
     principal.check(role_for(request), Some(cluster))
+}
+
+/// Whether one may hear what is published to the clients of Zeek's API.
+pub fn may_hear(grant: Option<&Grant>) -> bool {
+    grant.is_none_or(|grant| grant.has(Role::Read, Some(DEFAULT)))
 }
 
 /// Whether an operator may see that a cluster is there, how it is, and what happens to it.
@@ -91,9 +120,10 @@ mod tests {
 
     fn with(grant: Grant, by: Proof) -> Principal {
         Principal {
-            transport: Transport::Http { by, grant },
+            transport: Transport::Http { by },
             address: None,
             certificate: None,
+            grant: Some(grant),
         }
     }
 

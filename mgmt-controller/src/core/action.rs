@@ -5,7 +5,7 @@ use broker_codec::{
 };
 pub use mgmt_api::Level;
 use mgmt_api::{
-    AgentMessage, AgentRequest, ClientResponse, LinkMessage,
+    AgentMessage, AgentRequest, ClientResponse, LinkMessage, Principal, Transport,
     operator::{Event as Happened, NotDone, Vitals},
 };
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,21 @@ pub enum Audience {
     Subscribers,
     /// This native peer and no other; and WebSocket clients that have subscribed to the topic.
     Peer(EndpointId),
+    /// This WebSocket client, by its number, and no other.
+    Client(u64),
+    /// This native peer, as a client, and no other.
+    NativeClient(EndpointId),
+}
+
+impl Audience {
+    /// The client or peer that asks. Operators get their answers otherwise.
+    pub const fn asker(principal: &Principal) -> Self {
+        match principal.transport {
+            Transport::WebSocket { client, .. } => Self::Client(client),
+            Transport::Broker { peer } => Self::NativeClient(peer),
+            Transport::ControlSocket { .. } | Transport::Http { .. } => Self::Subscribers,
+        }
+    }
 }
 
 /// An event that the controller publishes.

@@ -91,6 +91,7 @@ impl Cluster {
                 port,
                 dialled,
                 is_ours,
+                grant,
             } => {
                 let peering = Peering {
                     address,
@@ -98,7 +99,7 @@ impl Cluster {
                     dialled,
                     is_ours,
                 };
-                let lost = self.members.added(turn, peer, peering);
+                let lost = self.members.added(turn, peer, peering, grant);
                 self.all_lost(turn, lost);
             }
             Input::PeerLost { peer, reason } => {
@@ -209,10 +210,8 @@ impl Cluster {
         log_received(turn, &request);
 
         let reqid = request.reqid().clone();
-        if !access::permits(principal, &request) {
-            turn.warning(format!("refusing {event} {reqid} of {principal}: not permitted"));
-            self.refuse(turn, kind, reqid, "not permitted", Logged::Pending);
-            return;
+        if let Err(refusal) = access::check_client(principal, self.name(), &request) {
+            return self.forbid(turn, principal, &request, refusal.reason);
         }
         let key = Key::Client(kind, reqid.clone());
         // One that is staged to be deployed is under way until it is deployed.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// How long the name of a cluster may be, in bytes.
 pub const CLUSTER_NAME_BYTES_MAX: usize = 64;
 
-const DEFAULT: &str = "default";
+pub(super) const DEFAULT: &str = "default";
 
 /// The name of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -23,6 +23,10 @@ impl ClusterName {
     /// The cluster that Zeek's API, its clients and its store see.
     pub fn default_cluster() -> Self {
         Self(DEFAULT.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 
     pub fn is_default(&self) -> bool {

@@ -144,7 +144,9 @@ impl Clusters {
             Input::Agent {
                 peer, ref message, ..
             } => {
-                if let AgentMessage::Hello { instance, .. } = message {
+                if let AgentMessage::Hello { instance, .. } = message
+                    && self.may_be_agent(peer, instance)
+                {
                     self.bring_home(turn, peer, instance);
                 }
                 self.of_peer(turn, peer, input);
@@ -165,6 +167,11 @@ impl Clusters {
             };
             self.act(turn, &of, |cluster, turn| cluster.follow(turn, follow));
         }
+    }
+
+    fn may_be_agent(&self, peer: EndpointId, instance: &ZeekString) -> bool {
+        let home = self.get(&self.home_of(peer));
+        home.is_some_and(|cluster| cluster.members.peers.may_be_agent(peer, instance))
     }
 
     fn of_default(&mut self, turn: &mut Turn<'_>, input: Input) {

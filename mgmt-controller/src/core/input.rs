@@ -6,7 +6,7 @@ use broker_codec::{
 };
 use mgmt_api::{
     AgentMessage, ClientRequest, Configuration, Dialect, HostState, LinkMessage, Principal, WallClock,
-    operator::ClusterRequest,
+    access::Grant, operator::ClusterRequest,
 };
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +63,9 @@ pub enum Input {
         /// Whether it has subscribed to [`mgmt_api::topics::LINK`]: it is an agent of this project then.
         #[serde(default)]
         is_ours: bool,
+        /// What it may, where roles are set.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grant: Option<Grant>,
     },
     /// A native peering has ended, by either side.
     PeerLost { peer: EndpointId, reason: String },

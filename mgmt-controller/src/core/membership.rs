@@ -10,7 +10,7 @@ use broker_codec::{
 };
 use mgmt_api::{
     AgentMessage, AgentRequest, Dialect, Instance, LinkMessage, Now, RequestTable, ResultRecord,
-    log::bracketed, topics,
+    access::Grant, log::bracketed, topics,
 };
 
 use super::{
@@ -75,6 +75,7 @@ impl Membership {
         turn: &mut Turn<'_>,
         peer: EndpointId,
         peering: Peering,
+        grant: Option<Grant>,
     ) -> Option<LostName> {
         let Peering {
             address,
@@ -86,7 +87,7 @@ impl Membership {
         if self.peers.peering(peer).is_some() {
             turn.warning(format!("broker peer {peer} was there already"));
         }
-        let lost = self.peers.connected(turn.now, peer, peering);
+        let lost = self.peers.connected(turn.now, peer, peering, grant);
         if is_ours {
             let announcement = LinkMessage::announce_controller(turn.common.id.as_ref());
             say(turn, peer, announcement);
@@ -219,7 +220,8 @@ impl Membership {
             Refusal::Incompatible { api_version } => {
                 format!("instance {name}/{id} has checked in with incompatible API version {api_version}")
             }
-            Refusal::UnknownId
+            Refusal::NotItsAgent { .. }
+            | Refusal::UnknownId
             | Refusal::OtherTopic(_)
             | Refusal::NameHeld { .. }
             | Refusal::HoldsOtherName(_) => {

@@ -69,7 +69,7 @@ mod validate;
 mod variables;
 mod vitals;
 
-pub use access::may_read;
+pub use access::{may_hear, may_read};
 pub use action::{Action, Audience, Level, Outgoing};
 pub use cluster::{REQUESTS_MAX, WRITES_MAX};
 pub use cluster_name::{CLUSTER_NAME_BYTES_MAX, ClusterName, NotAName};

@@ -10,7 +10,7 @@ use broker_codec::{
     EndpointId,
     data::{Address, Port, ZeekString},
 };
-use mgmt_api::{API_VERSION, ControllerId, Instance, Now, topics};
+use mgmt_api::{API_VERSION, ControllerId, Instance, Now, access::Grant, topics};
 
 use super::older::Api;
 
@@ -48,6 +48,8 @@ pub(super) struct Peering {
 #[derive(Debug)]
 struct Peer {
     peering: Peering,
+    /// What it may, where roles are set.
+    grant: Option<Grant>,
     /// We have ended the connection and have not heard of its end yet.
     leaving: bool,
     /// The name that it holds.
@@ -115,11 +117,21 @@ pub(super) enum CheckedIn {
 /// Why a hello was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    TooLong { bytes: usize },
+    TooLong {
+        bytes: usize,
+    },
+    /// Its certificate is not for this instance.
+    NotItsAgent {
+        grant: Grant,
+    },
     UnknownId,
     OtherTopic(ZeekString),
-    Incompatible { api_version: u64 },
-    NameHeld { address: Address },
+    Incompatible {
+        api_version: u64,
+    },
+    NameHeld {
+        address: Address,
+    },
     HoldsOtherName(ZeekString),
 }
 
@@ -144,10 +156,17 @@ impl Peering {
 
 impl Peers {
     /// A connection is there. It may replace one whose end was never told.
-    pub(super) fn connected(&mut self, now: Now, peer: EndpointId, peering: Peering) -> Option<LostName> {
+    pub(super) fn connected(
+        &mut self,
+        now: Now,
+        peer: EndpointId,
+        peering: Peering,
+        grant: Option<Grant>,
+    ) -> Option<LostName> {
         let lost = self.ended(now, peer, "it connected again");
         let peer_state = Peer {
             peering,
+            grant,
             leaving: false,
             name: None,
             waiting: None,
@@ -250,6 +269,12 @@ impl Peers {
         if bytes > INSTANCE_NAME_BYTES_MAX {
             return Some(Refusal::TooLong { bytes });
         }
+        if let Some(grant) = self.grant_of(peer)
+            && !grant.is_agent_of(instance)
+        {
+            let grant = grant.clone();
+            return Some(Refusal::NotItsAgent { grant });
+        }
         if *id != peer.to_string().as_str() {
             return Some(Refusal::UnknownId);
         }
@@ -268,6 +293,17 @@ impl Peers {
         }
         let other = self.name_of(peer).filter(|name| *name != instance);
         other.cloned().map(Refusal::HoldsOtherName)
+    }
+
+    /// What a peer may, where roles are set.
+    fn grant_of(&self, peer: EndpointId) -> Option<&Grant> {
+        self.peers.get(&peer)?.grant.as_ref()
+    }
+
+    /// Whether a peer may be the agent of an instance.
+    pub(super) fn may_be_agent(&self, peer: EndpointId, instance: &ZeekString) -> bool {
+        let grant = self.grant_of(peer);
+        grant.is_none_or(|grant| grant.is_agent_of(instance))
     }
 
     /// Gives a peer the name of its hello, which is free or its own.
@@ -413,6 +449,9 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLong { bytes } => write!(f, "its name or ID has {bytes} bytes"),
+            Self::NotItsAgent { grant } => {
+                write!(f, "it may not be this instance's agent: it has {grant}")
+            }
             Self::UnknownId => f.write_str("it says hello under a Broker ID that is not its own"),
             Self::OtherTopic(topic) => write!(f, "it says hello on topic {topic}"),
             Self::Incompatible { api_version } => {

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use broker_codec::data::ZeekString;
-use mgmt_api::{AgentRequest, ClientResponse, Now, RequestKind, ResultRecord, TIMED_OUT, log::listed};
+use mgmt_api::{
+    AgentRequest, ClientRequest, ClientResponse, Now, Principal, RequestKind, ResultRecord, TIMED_OUT,
+    log::listed,
+};
 
 use super::{
     action::{Action, Audience, Outgoing},
@@ -11,6 +14,7 @@ use super::{
     pending::{Key, Logged, Pending},
     turn::Turn,
 };
+use crate::Counted;
 
 impl Cluster {
     /// Answers the requests whose time is up, and repeats welcomes. If both are due at once, requests come first.
@@ -110,6 +114,22 @@ impl Cluster {
         self.respond(turn, kind, reqid, results, logged);
     }
 
+    /// Refuses what a client may not. The answer is for it alone: another one may have asked under the same id, and may.
+    pub(super) fn forbid(
+        &mut self,
+        turn: &mut Turn<'_>,
+        principal: &Principal,
+        request: &ClientRequest,
+        reason: ZeekString,
+    ) {
+        let (event, reqid) = (request.event_name(), request.reqid().clone());
+        turn.counters.increment(Counted::RequestsForbidden);
+        turn.warning(format!("refusing {event} {reqid} of {principal}: {reason}"));
+        let results = vec![ResultRecord::failure(reqid.clone(), reason)];
+        let response = ClientResponse::new(request.kind(), reqid, results);
+        self.publish(turn, response, Logged::Pending, Audience::asker(principal));
+    }
+
     /// Answers a request. The caller sees to it that it happens once.
     pub(super) fn respond(
         &mut self,
@@ -133,6 +153,10 @@ impl Cluster {
         };
         let results = results.into_iter().map(readable).collect();
         let response = ClientResponse::new(kind, reqid, results);
+        self.publish(turn, response, logged, Audience::Subscribers);
+    }
+
+    fn publish(&self, turn: &mut Turn<'_>, response: ClientResponse, logged: Logged, to: Audience) {
         let (event, reqid) = (response.event_name(), response.reqid());
         let results = listed(response.results());
         turn.info(match logged {
@@ -144,7 +168,7 @@ impl Cluster {
         turn.push(Action::Publish {
             topic: self.settings.topic.clone(),
             event: Outgoing::Client(response),
-            to: Audience::Subscribers,
+            to,
         });
     }
 }

@@ -116,10 +116,10 @@ async fn a_reader_hears_of_no_cluster_that_it_may_not_read() {
     let principal = Principal {
         transport: Transport::Http {
             by: Proof::Token { name: "t".into() },
-            grant: Grant::of(Role::Read, Some(&["a".to_owned()])),
         },
         address: None,
         certificate: None,
+        grant: Some(Grant::of(Role::Read, Some(&["a".to_owned()]))),
     };
     let reader = |cluster: Option<&str>| {
         let cluster = cluster.map(str::to_owned);

@@ -23,11 +23,12 @@ use broker_codec::{
 use broker_endpoint::{
     Credit, PeerInfo,
     tls::PeerCertificate,
-    websocket::{ClientInfo, Publisher, WebSocketConfig, WebSocketServer},
+    websocket::{ClientInfo, MayHear, Publisher, WebSocketConfig, WebSocketServer},
 };
 use counters::Counters;
 use mgmt_api::{
     Principal, Transport, WallClock,
+    access::Grant,
     operator::{About, Program},
 };
 use mgmt_daemon::{
@@ -36,6 +37,7 @@ use mgmt_daemon::{
     daemon::{self, Beginning},
     error::system,
     files,
+    grants::Grants,
     http::Operators,
     process::{self, block_on, enter, random_bytes, unix_time},
     ready,
@@ -78,6 +80,7 @@ struct Runtime {
     /// Why the last write failed, if it did.
     store_trouble: Option<String>,
     certificates: Certificates,
+    grants: Grants,
     /// What those hear who follow events.
     feed: Feed,
     /// What operators ask.
@@ -104,8 +107,9 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
 
     let endpoint_id = random_bytes().map(EndpointId::from_random)?;
     let wire = Wire::new(config.settings.clone(), config.assumed);
+    let grants = beginning.grants();
     let broker = BrokerPeers::start(&mut beginning, &config, endpoint_id, &wire).await?;
-    let server = serve_clients(&config, endpoint_id, &wire).await?;
+    let server = serve_clients(&config, endpoint_id, &wire, &grants).await?;
     config.all_tls().for_each(warn_of_dates);
     // What all clusters together may have under way.
     let room = WRITES_MAX * (CLUSTERS_MAX + 1);
@@ -153,6 +157,7 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         store,
         store_trouble: restored.not_writable,
         certificates: Certificates::read(config.all_tls()),
+        grants,
         writes: BTreeMap::new(),
         node_news: NodeNews::default(),
         counters,
@@ -224,10 +229,10 @@ fn open_ports(
     let broker = broker.peers.local_addrs().iter();
     let broker = broker.map(|address| ("Broker", *address, broker_asks));
     let websocket = server.map(|server| ("WebSocket", server.local_addr(), websocket_asks));
-    warn_of_open_ports(broker.chain(websocket))
+    warn_of_open_ports(broker.chain(websocket), &config.daemon.roles)
 }
 
-fn of_client(client: &ClientInfo) -> Principal {
+fn of_client(client: &ClientInfo, grants: &Grants) -> Principal {
     Principal {
         transport: Transport::WebSocket {
             client: client.client.number(),
@@ -235,14 +240,16 @@ fn of_client(client: &ClientInfo) -> Principal {
         },
         address: Some(client.peer),
         certificate: subject(client.certificate.as_ref()),
+        grant: grants.of(client.certificate.as_ref()),
     }
 }
 
-fn of_peer(peer: &PeerInfo) -> Principal {
+fn of_peer(peer: &PeerInfo, grant: Option<Grant>) -> Principal {
     Principal {
         transport: Transport::Broker { peer: peer.id },
         address: Some(peer.address),
         certificate: subject(peer.certificate.as_ref()),
+        grant,
     }
 }
 
@@ -255,6 +262,7 @@ async fn serve_clients(
     config: &Config,
     endpoint_id: EndpointId,
     wire: &Wire,
+    grants: &Grants,
 ) -> Result<Option<WebSocketServer<FromClient>>, RunError> {
     let Some(address) = config.websocket else {
         return Ok(None);
@@ -265,10 +273,20 @@ async fn serve_clients(
     websocket.hosts.clone_from(&config.websocket_hosts);
     websocket.shown = readable;
     websocket.fit_descriptors(process::descriptors_for_connections() / 2);
-    let sessions = wire.client_sessions();
+    let known = grants.clone();
+    websocket.may_hear = MayHear::new(move |client: &ClientInfo| {
+        let grant = known.of(client.certificate.as_ref());
+        core::may_hear(grant.as_ref())
+    });
+    let (sessions, grants) = (wire.client_sessions(), grants.clone());
     let accept = move |client: &ClientInfo| {
-        let mut session = sessions(of_client(client));
-        move |message| session.read(message)
+        let mut session = sessions(of_client(client, &grants));
+        let (grants, certificate) = (grants.clone(), client.certificate.clone());
+        move |message| {
+            // Roles may have changed since it came.
+            session.set_grant(grants.of(certificate.as_ref()));
+            session.read(message)
+        }
     };
     match WebSocketServer::bind(websocket, accept).await {
         Ok(server) => Ok(Some(server)),

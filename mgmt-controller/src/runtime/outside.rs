@@ -60,8 +60,14 @@ impl Outside for Runtime {
         self.troubles().chain(self.certificates.ending()).collect()
     }
 
-    fn renewed(&mut self, certificates: Certificates) {
+    fn reloaded(&mut self, certificates: Certificates) {
         self.certificates = certificates;
+        if let Some(server) = &self.server {
+            server.reassess();
+        }
+        for peer in self.broker.peers.reassess() {
+            self.wire.peer_lost(peer);
+        }
     }
 
     /// Peers and clients are read in random order, so that none can shut the others out.
@@ -223,7 +229,8 @@ impl Runtime {
     async fn client_event(&mut self, event: WebSocketEvent<FromClient>) -> (Option<Input>, Credit) {
         match event {
             WebSocketEvent::Connected(info) => {
-                self.wire.client_connected(info.client.number(), of_client(&info));
+                let principal = of_client(&info, &self.grants);
+                self.wire.client_connected(info.client.number(), principal);
             }
             WebSocketEvent::Message {
                 client,
@@ -234,8 +241,7 @@ impl Runtime {
                 self.wire.client_heard(number, &message);
                 let FromClient { input, answers, .. } = message;
                 for answer in answers {
-                    self.publish_to_clients(Recipients::one(number), answer, &credit)
-                        .await;
+                    self.answer_client(number, answer, &credit).await;
                 }
                 if let Some(input) = &input {
                     self.count_request(input);

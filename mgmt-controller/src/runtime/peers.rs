@@ -9,7 +9,7 @@ use broker_codec::{
 use broker_endpoint::{
     Credit, EndpointConfig, EndpointEvent, Message, PeerAddress, PeerInfo, websocket::is_long, with_causes,
 };
-use mgmt_api::topics;
+use mgmt_api::{access::Grant, topics};
 use mgmt_daemon::{
     daemon::Beginning,
     error::HostError,
@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use super::of_peer;
 use crate::{
     config::Config,
-    core::Input,
+    core::{Input, may_hear},
     wire::{FromPeer, Inbound, NativePeers, PeerSession, Refusal, ToNative, Wire},
 };
 
@@ -102,8 +102,10 @@ impl BrokerPeers {
                     }
                 }
                 EndpointEvent::PeerAdded(peer) => {
-                    wire.peer_added(peer.id, peer.dialled.is_some(), of_peer(&peer));
-                    self.added(&peer)
+                    let grant = self.peers.added(&peer, PEER);
+                    let principal = of_peer(&peer, grant.clone());
+                    wire.peer_added(peer.id, peer.dialled.is_some(), principal);
+                    self.added(&peer, grant)
                 }
                 EndpointEvent::PeerLost { peer, reason } | EndpointEvent::PeerRemoved { peer, reason } => {
                     wire.peer_lost(peer.id);
@@ -133,7 +135,8 @@ impl BrokerPeers {
         match &event.to {
             NativePeers::One(peer) => handle.publish_to(*peer, topic, &data).await?,
             NativePeers::Subscribers(among) => {
-                handle.publish_among(among.clone(), topic, &data).await?;
+                let among = self.peers.who(among, may_hear);
+                handle.publish_among(among, topic, &data).await?;
             }
         }
         Ok(())
@@ -160,7 +163,7 @@ impl BrokerPeers {
         self.peers.handle.disconnect(peer);
     }
 
-    fn added(&mut self, peer: &PeerInfo) -> Input {
+    fn added(&self, peer: &PeerInfo, grant: Option<Grant>) -> Input {
         let PeerInfo {
             id,
             address,
@@ -173,7 +176,6 @@ impl BrokerPeers {
         } else {
             tracing::debug!(peer = %id, %address, "a peer has connected");
         }
-        self.peers.added(peer, PEER);
         // We connect to addresses, not to names: the address of such a peer is the one that was asked for.
         let port = dialled.as_ref().map_or(address.port(), |target| target.port);
         Input::PeerAdded {
@@ -182,6 +184,7 @@ impl BrokerPeers {
             port: Port::tcp(port),
             dialled: dialled.is_some(),
             is_ours: subscriptions.matches(&Topic::from_static(topics::LINK)),
+            grant,
         }
     }
 

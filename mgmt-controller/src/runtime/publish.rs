@@ -28,7 +28,12 @@ impl Runtime {
         match outgoing {
             Outgoing::Client(response) => {
                 self.counters.increment(Counted::Responses);
-                let kept = daemon.answered(&(response.kind(), response.reqid().clone()));
+                // What is for its asker alone is not the answer that others wait for under the same id.
+                let kept = if to == Audience::Subscribers {
+                    daemon.answered(&(response.kind(), response.reqid().clone()))
+                } else {
+                    None
+                };
                 let took = kept.as_ref().map_or(cause.since, |kept| kept.since).elapsed();
                 let succeeded = response.results().iter().all(|result| result.success);
                 daemon
@@ -57,6 +62,7 @@ impl Runtime {
         let Deliveries {
             native,
             websocket,
+            answer,
             failures,
         } = self.wire.deliver(&publication);
         for (receiver, error) in failures {
@@ -68,6 +74,16 @@ impl Runtime {
         }
         for (among, message) in websocket {
             self.publish_to_clients(among, message, &credit).await;
+        }
+        if let Some((client, message)) = answer {
+            self.answer_client(client, message, &credit).await;
+        }
+    }
+
+    /// Answers a WebSocket client, which need not be one that may hear what is published.
+    pub(super) async fn answer_client(&self, client: u64, message: DataMessage, credit: &Credit) {
+        if let Some(publisher) = &self.publisher {
+            publisher.with_credit(credit).answer(client, message).await;
         }
     }
 

@@ -8,6 +8,7 @@ use broker_codec::{
 };
 use mgmt_api::{
     ClientRequest, Dialect, Principal, Translator,
+    access::Grant,
     dialect::{Published, Translation, check_texts, sets_configuration},
     topics,
 };
@@ -36,6 +37,11 @@ pub struct FromClient {
 }
 
 impl ClientSession {
+    /// What the client may from now on.
+    pub fn set_grant(&mut self, grant: Option<Grant>) {
+        self.principal.grant = grant;
+    }
+
     /// Reads what the client published. It may publish requests of the controller's API, on the controller's topic or on that of 4.x.
     ///
     /// DIFFERENCE(client-publications): Zeek's server publishes any event that the process knows on any topic, to every peer: a WebSocket client

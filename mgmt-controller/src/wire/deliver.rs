@@ -21,6 +21,8 @@ pub struct Deliveries {
     pub native: Vec<ToNative>,
     /// For WebSocket clients that have subscribed, in this order.
     pub websocket: Vec<(Recipients<u64>, DataMessage)>,
+    /// For one WebSocket client alone, whatever it may hear.
+    pub answer: Option<(u64, DataMessage)>,
     /// The peers or clients for which it cannot be translated, and why.
     pub failures: Vec<(String, DialectError)>,
 }
@@ -47,6 +49,19 @@ impl Wire {
                 }
                 let shown = websocket(publication.published());
                 deliveries.websocket.push((Recipients::all(), shown));
+            }
+            Audience::Client(client) => {
+                if let Some(known) = self.clients.get_mut(&client) {
+                    let said = deliveries.in_its_dialect(publication, &self.topics, known);
+                    deliveries.answer = said.map(|said| (client, websocket(said)));
+                }
+            }
+            Audience::NativeClient(peer) => {
+                if let Some(known) = self.peers.get_mut(&peer) {
+                    let said = deliveries.in_its_dialect(publication, &self.topics, &mut known.client);
+                    let native = said.map(|said| ToNative::new(NativePeers::One(peer), said));
+                    deliveries.native.extend(native);
+                }
             }
             Audience::Subscribers => {
                 let peers = self.peers.iter_mut().map(|(id, known)| (*id, &mut known.client));
@@ -85,6 +100,24 @@ impl Deliveries {
         }
         let others = (Recipients::Except(old), publication.published());
         [others].into_iter().chain(in_their_dialect).collect()
+    }
+
+    /// What one listener gets of an answer.
+    fn in_its_dialect(
+        &mut self,
+        publication: &Publication,
+        topics: &Topics,
+        listener: &mut Client,
+    ) -> Option<Published> {
+        if listener.answers.dialect == Dialect::V7_0 {
+            return Some(publication.published());
+        }
+        let Publication { topic, event, .. } = publication;
+        let said = listener.answers.say(topics, topic, event);
+        said.unwrap_or_else(|error| {
+            self.fail(listener, error);
+            None
+        })
     }
 
     fn fail(&mut self, listener: &Client, error: DialectError) {

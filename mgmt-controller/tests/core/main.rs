@@ -4,6 +4,7 @@ mod clusters;
 mod limits;
 mod membership;
 mod ports;
+mod roles;
 mod transcript;
 mod words;
 mod world;

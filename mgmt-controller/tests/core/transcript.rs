@@ -206,6 +206,7 @@ pub(crate) fn peer_added(peer: EndpointId, at: &str, how: &str) -> Input {
         port: Port::tcp(port.parse().unwrap()),
         dialled: how == "dialled",
         is_ours: how == "ours",
+        grant: None,
     }
 }
 
@@ -295,6 +296,10 @@ fn print(action: &Action, out: &mut String) {
             match to {
                 Audience::Subscribers => writeln!(out, "< publish {topic} {name} {fields}"),
                 Audience::Peer(peer) => writeln!(out, "< send {} {topic} {name} {fields}", letter(*peer)),
+                Audience::Client(client) => writeln!(out, "< tell client {client} {topic} {name} {fields}"),
+                Audience::NativeClient(peer) => {
+                    writeln!(out, "< tell client {} {topic} {name} {fields}", letter(*peer))
+                }
             }
         }
     }

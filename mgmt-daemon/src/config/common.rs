@@ -143,14 +143,15 @@ pub static COMMON: &[Setting] = &[
     Setting::new(
         "http_client_ca",
         "",
-        "The CA of certificates by which clients may say over HTTP who they are; what they may is in `http_roles`",
+        "The CA of certificates by which clients may say over HTTP who they are; what they may is in `roles`",
     )
     .option(One("FILE")),
     Setting::new(
-        "http_roles",
+        "roles",
         "",
-        "What a client may by a common name or an alternative name in its certificate, in which `*` stands for any text: `PATTERN ROLE`, or \
-         `PATTERN ROLE CLUSTER`, as in `*.noc.example.org read`; several times. Roles are `read`, `deploy` and `admin`",
+        "What one may, on every port, by a common name or an alternative name in its certificate, in which `*` stands for any text: `PATTERN ROLE`, \
+         `PATTERN ROLE CLUSTER` or `PATTERN agent INSTANCE`, as in `*.noc.example.org read`; several times. Roles are `read`, `deploy`, `admin` and `agent`. Without, \
+         who can connect to the WebSocket and Broker ports may everything ([secure](secure.md#roles))",
     )
     .option(Many("ROLE")),
     Setting::new(

@@ -15,6 +15,7 @@ use super::{
     http::HttpConfig,
     installation::Installation,
     resolver::{Resolved, Resolver, join_plain},
+    roles::RoleLine,
     value::TimeOfDay,
 };
 use crate::log::LogFormat;
@@ -51,8 +52,10 @@ pub struct DaemonConfig {
     pub ready_file: Option<PathBuf>,
     /// Where operators ask, absolute.
     pub control_socket: PathBuf,
-    /// How they ask over TCP, and who may what.
+    /// How they ask over TCP.
     pub http: HttpConfig,
+    /// Who may what by its certificate; nothing if that is not asked for.
+    pub roles: Vec<RoleLine>,
     /// Where to record what happens.
     pub journal: Option<PathBuf>,
     /// What an operator should know.
@@ -105,6 +108,7 @@ impl Resolver<'_> {
                 .file("control_socket")
                 .unwrap_or_else(|| working_dir.join("control.sock")),
             http: self.http(&working_dir),
+            roles: self.roles(),
             working_dir,
             broker_tls: self.broker_tls(),
             connect_retry: Some(retry).filter(|retry| !retry.is_zero()),

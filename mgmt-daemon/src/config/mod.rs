@@ -22,6 +22,7 @@ mod open_port;
 mod options;
 mod redefs;
 mod resolver;
+mod roles;
 mod setting;
 mod value;
 
@@ -32,11 +33,12 @@ pub use self::{
     effective::{Effective, Origin, dump_json, dump_text},
     environment::Environment,
     error::{ConfigError, ConfigErrors},
-    http::{CertificateRole, HttpConfig},
+    http::HttpConfig,
     installation::Installation,
     listener::Listener,
     open_port::warn_of_open_ports,
     resolver::{Resolved, Resolver, join_plain},
+    roles::{RoleLine, WITHOUT_CERTIFICATE},
     setting::{OwnCommand, Schema, Setting, Takes},
     value::{Choice, Notation, TimeOfDay, Value, ValueError, record},
 };

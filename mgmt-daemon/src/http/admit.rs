@@ -184,13 +184,13 @@ impl Entrance {
         let address = caller.address.ip();
         match self.grants.recognize(shown) {
             Recognized::Token(name, grant) => Ok(principal(caller, Proof::Token { name }, grant)),
-            Recognized::Certificate(grant) if grant.is_empty() => {
+            Recognized::Certificate(grant) if grant.roles.is_empty() => {
                 self.refused(
                     Counted::HttpUnauthenticated,
                     address,
                     "a certificate without a role",
                 );
-                let detail = "no role is configured for a name in your certificate: an administrator gives one by the setting http_roles";
+                let detail = "no role is configured for a name in your certificate: an administrator gives one by the setting roles";
                 Err(Problem::new(StatusCode::FORBIDDEN, detail))
             }
             Recognized::Certificate(grant) => Ok(principal(caller, Proof::Certificate, grant)),
@@ -214,11 +214,8 @@ impl Entrance {
         let Some((shown, principal)) = &*latest else {
             return true;
         };
-        let Transport::Http { grant: had, .. } = &principal.transport else {
-            return true;
-        };
         match self.grants.recognize(shown) {
-            Recognized::Token(_, grant) | Recognized::Certificate(grant) => grant == *had,
+            Recognized::Token(_, grant) | Recognized::Certificate(grant) => Some(grant) == principal.grant,
             Recognized::Expired(_) | Recognized::Unknown => false,
         }
     }
@@ -248,12 +245,13 @@ impl Entrance {
 
 fn principal(caller: &Caller, by: Proof, grant: Grant) -> Principal {
     Principal {
-        transport: Transport::Http { by, grant },
+        transport: Transport::Http { by },
         address: Some(caller.address),
         certificate: caller
             .certificate
             .as_ref()
             .map(|certificate| certificate.subject.clone()),
+        grant: Some(grant),
     }
 }
 

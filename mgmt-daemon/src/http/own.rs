@@ -63,7 +63,7 @@ pub(super) fn routes<Q: Send + 'static>(about: About, shared: &Shared) -> Router
 async fn whoami(Extension(principal): Asking) -> Json<Whoami> {
     Json(Whoami {
         who: principal.to_string(),
-        roles: principal.grant(),
+        may: principal.grant(),
     })
 }
 

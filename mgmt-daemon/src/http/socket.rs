@@ -174,6 +174,7 @@ async fn serve(stream: UnixStream, routes: Router, _place: OwnedSemaphorePermit)
         },
         address: None,
         certificate: None,
+        grant: None,
     };
     let lasting = Lasting::default();
     let routes = routes

@@ -157,12 +157,11 @@ mod tests {
             listen: None,
             tls: TlsConfig::Off,
             hosts: Vec::new(),
-            roles: Vec::new(),
             tokens: home.path().join("tokens"),
         };
         let shared = Shared {
             reload: tokio::sync::mpsc::channel(1).0,
-            grants: Grants::start(&http),
+            grants: Grants::with(&http.tokens, Vec::new()),
             durations: Durations::default(),
             counters: Counters::default(),
         };

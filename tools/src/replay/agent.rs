@@ -68,6 +68,7 @@ impl Daemon for BrokerAgent {
                     let mut filter = link.peer_filter.iter();
                     filter.any(|topic| topic.as_bytes() == topics::LINK.as_bytes())
                 }),
+                principal: None,
             },
             Heard::Lost { peer } => Input::PeerLost {
                 peer,
@@ -97,6 +98,7 @@ fn step(agent: &mut BrokerAgent, around: &mut Around, input: Input) {
             | Action::RunArchiver { .. }
             // The machine has made events of these.
             | Action::Tell(_)
+            | Action::TellOne { .. }
             | Action::Ask(_)
             | Action::AskLinked(_)
             | Action::Link { .. }

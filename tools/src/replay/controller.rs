@@ -104,6 +104,7 @@ impl Daemon for OurController {
                     transport: Transport::Broker { peer },
                     address: Some(address),
                     certificate: None,
+                    grant: None,
                 };
                 self.wire.peer_added(peer, dialled, principal);
                 let added = Input::PeerAdded {
@@ -112,6 +113,7 @@ impl Daemon for OurController {
                     port: Port::tcp(address.port()),
                     dialled,
                     is_ours: known.plays_extension,
+                    grant: None,
                 };
                 self.step(around, Some(added));
             }
@@ -205,6 +207,8 @@ impl OurController {
             native,
             websocket,
             failures,
+            // No client of a recording has roles.
+            answer: _,
         } = self.wire.deliver(publication);
         for (party, error) in failures {
             around.complain(format!("cannot translate an event for {party}: {error}"));
@@ -245,6 +249,7 @@ impl OurController {
             },
             address: Some(*known.addresses.of(known.own.other())),
             certificate: None,
+            grant: None,
         };
         let client = Client {
             session,

@@ -221,7 +221,7 @@ fn a_controllers_request_reaches_each_node_in_its_own_words() {
         [ours, &zeeks("{other, w-1}")]
     );
 
-    host.sessions.added(peer(b'z'), false);
+    host.sessions.added(peer(b'z'), false, None);
     host.sessions.is_node(peer(b'z'), &"other".into());
     assert_eq!(host.ask(&value, &[]), [ours, &zeeks("{}")]);
 }

@@ -181,6 +181,7 @@ impl World {
             port,
             dialled: listens,
             is_ours: self.hosts[host].is_ours,
+            grant: None,
         });
         self.say_hello(host, connection, peer);
         if self.dice.percent(50) {

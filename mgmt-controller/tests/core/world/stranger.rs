@@ -28,6 +28,7 @@ impl World {
             port: Port::tcp(1),
             dialled: false,
             is_ours: false,
+            grant: None,
         });
         self.deliver(connection, peer, &name, &FakeAgent::hello(&name, peer, true));
         for id in 0..10 {
