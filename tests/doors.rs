@@ -6,6 +6,7 @@ use std::{fs, sync::Arc};
 use broker_codec::Data;
 use broker_endpoint::tls::{Identity, TlsConfig};
 use mgmt_api::{AgentMessage, AgentRequest, ClientRequest, topics};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{
@@ -132,8 +133,36 @@ fn zeek_client_may_what_its_certificate_says() {
             );
         }
     }
+    let audit = hub.controller.working_dir("controller").join("audit.log");
     let log = hub.controller.stop().stderr;
     assert!(log.contains("(certificate CN=mallory)"), "{log}");
+    let audit = fs::read_to_string(audit).expect("it is there");
+    let lines: Vec<Value> = audit
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let of = |who: &str, outcome: &str| {
+        let name = format!("CN={who}");
+        let of = |line: &&Value| line["principal"]["name"] == *name && line["outcome"] == outcome;
+        lines.iter().filter(of).count()
+    };
+    assert_eq!([of("alice", "refused"), of("any", "refused")], [0, 3], "{audit}");
+    assert_eq!(
+        [of("bob", "refused"), of("mallory", "refused")],
+        [7, 7],
+        "{audit}"
+    );
+    let staged = lines.iter().find(|line| line["request"] == "stage_configuration");
+    let staged = staged.expect("alice has staged");
+    assert_eq!(
+        [&staged["door"], &staged["outcome"]],
+        ["websocket", "done"],
+        "{staged}"
+    );
+    assert!(
+        staged["after"].is_string() && staged["before"].is_null(),
+        "{staged}"
+    );
 }
 
 fn get_instances() -> Data {

@@ -12,7 +12,9 @@ use tempfile::TempDir;
 
 use crate::support::{
     controller::{Controller, STORE, UNROTATED, binary},
-    home, not_tested,
+    home,
+    limit::Limit,
+    not_tested,
     session::Session,
     works,
 };
@@ -184,6 +186,7 @@ fn files_are_where_zeek_puts_them_and_a_signal_leaves_only_those_that_are_to_sta
     let store = format!("{dir}/{STORE}");
     // Ours alone: which process has the store.
     let lock = format!("{store}.lock");
+    let audit = format!("{dir}/audit.log");
     let running = [
         store.clone(),
         lock.clone(),
@@ -191,11 +194,16 @@ fn files_are_where_zeek_puts_them_and_a_signal_leaves_only_those_that_are_to_sta
         format!("{dir}/.shadow.management-{name}.log"),
         // Ours alone: where operators ask.
         format!("{dir}/control.sock"),
+        // Ours alone: who has asked for what.
+        audit.clone(),
     ];
+    // It is written on a thread of its own.
+    let limit = Limit::new("the audit log");
+    limit.poll(|| home.path().join(&audit).exists().then_some(()));
     assert_eq!(files(home.path()), running.into());
 
     let remains = controller.stop();
     let rotated = remains.management_logs.iter();
     let rotated = rotated.map(|(name, _)| format!("spool/log-queue/{name}"));
-    assert_eq!(files(home.path()), rotated.chain([store, lock]).collect());
+    assert_eq!(files(home.path()), rotated.chain([store, lock, audit]).collect());
 }

@@ -28,6 +28,10 @@ pub enum Counted {
     HttpSlowedDown,
     /// Requests over HTTP that a page or a name from elsewhere has brought here.
     HttpForeign,
+    /// Lines written to the audit log.
+    AuditLines,
+    /// Lines of the audit log that could not be written.
+    AuditLinesLost,
     /// Inputs written to the journal.
     JournalWritten,
     /// Journals that ended before the daemon did.

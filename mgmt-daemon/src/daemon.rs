@@ -28,6 +28,7 @@ use tracing::field::display;
 
 use crate::{
     Counted,
+    audit::Audit,
     certificates::Certificates,
     config::DaemonConfig,
     error::{HostError, system},
@@ -124,6 +125,7 @@ pub struct Daemon<M: Machine> {
     ready_file: Option<PathBuf>,
     reload: Reload,
     watchdog: Watchdog,
+    audit: Audit,
     counters: Counters<Counted>,
     /// Everything that is counted.
     pub registry: Registry,
@@ -154,6 +156,7 @@ pub struct Beginning {
     ready_file: Option<PathBuf>,
     reload: Reload,
     pub(crate) grants: Grants,
+    audit: Audit,
     pub(crate) counters: Counters<Counted>,
     pub(crate) registry: Registry,
     pub durations: Durations,
@@ -173,6 +176,7 @@ impl Beginning {
         let grants = Grants::start(config);
         let (counters, mut registry) = (Counters::default(), Registry::default());
         registry.add("", &counters);
+        let audit = Audit::start(config.audit_log.as_deref(), counters.clone());
         Ok(Self {
             started,
             born,
@@ -180,6 +184,7 @@ impl Beginning {
             ready_file: config.ready_file.clone(),
             reload: Reload::new(config, reread, grants.clone()),
             grants,
+            audit: audit.map_err(|source| system("start the audit log's thread", source))?,
             counters,
             registry,
             durations: Durations::default(),
@@ -193,12 +198,18 @@ impl Beginning {
             grants: self.grants.clone(),
             durations: self.durations.clone(),
             counters: self.counters.clone(),
+            audit: self.audit.clone(),
         }
     }
 
     /// Who may what.
     pub fn grants(&self) -> Grants {
         self.grants.clone()
+    }
+
+    /// Where it is written who has asked for what.
+    pub fn audit(&self) -> Audit {
+        self.audit.clone()
     }
 
     /// Starts the threads of log and journal, and the core with ids from a new seed. The role is what it is in the
@@ -235,6 +246,7 @@ impl Beginning {
             ready_file: self.ready_file,
             reload: self.reload,
             watchdog: Watchdog::new(),
+            audit: self.audit,
             counters: self.counters,
             registry: self.registry,
             durations: self.durations,
@@ -300,7 +312,8 @@ impl<M: Machine> Daemon<M> {
     ) {
         let inputs = inputs.into_iter().map(|input| (input, credit.clone()));
         let mut inputs: VecDeque<_> = inputs.collect();
-        if let Some(news) = self.news_of_host(outside.warnings()) {
+        let warnings = outside.warnings().into_iter().chain(self.failing()).collect();
+        if let Some(news) = self.news_of_host(warnings) {
             inputs.push_front((M::host(news), Credit::none()));
         }
         while let Some((input, credit)) = inputs.pop_front() {
@@ -382,6 +395,11 @@ impl<M: Machine> Daemon<M> {
         self.handle(outside, [M::TICK], &Credit::none()).await;
         let machine = &self.machine;
         self.unanswered.retain(|request, _| machine.owes_answer(request));
+    }
+
+    /// What keeps every daemon from being ready.
+    pub fn failing(&self) -> Option<String> {
+        self.audit.failing()
     }
 
     /// A request is answered now, which has waited.
@@ -496,6 +514,10 @@ impl<M: Machine> Daemon<M> {
         let finished = spawn_blocking(move || journal.map(Journal::finish));
         let finished = self.unless_interrupted(finished).await?;
         finished.map_err(|_| HostError::Stopped("the journal"))?;
+        let audit = std::mem::take(&mut self.audit);
+        let finished = spawn_blocking(move || audit.finish());
+        let finished = self.unless_interrupted(finished).await?;
+        finished.map_err(|_| HostError::Stopped("the audit log"))?;
         if let Some(path) = &self.ready_file {
             ready::remove(path)?;
         }

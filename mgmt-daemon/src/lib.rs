@@ -29,6 +29,7 @@
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 pub mod attempts;
+pub mod audit;
 pub mod certificates;
 pub mod config;
 mod counted;

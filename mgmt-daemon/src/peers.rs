@@ -8,7 +8,7 @@ use broker_endpoint::{
     PeeringError, PublishError, tls::PeerCertificate, with_causes,
 };
 use counters::Counters;
-use mgmt_api::access::Grant;
+use mgmt_api::{Principal, Transport, access::Grant};
 use tokio::time::Instant;
 
 use crate::{
@@ -129,6 +129,17 @@ impl Peers {
         };
         self.known.insert(peer.id, known);
         grant
+    }
+
+    /// A peer as one that asks for something.
+    pub fn principal(&self, id: EndpointId) -> Option<Principal> {
+        let peer = self.known.get(&id)?;
+        Some(Principal {
+            transport: Transport::Broker { peer: id },
+            address: Some(peer.address),
+            certificate: peer.certificate.as_ref().map(|shown| shown.subject.clone()),
+            grant: peer.grant.clone(),
+        })
     }
 
     /// Ends the connections of peers that may something else now than when they came: they connect again. Returns which.

@@ -7,7 +7,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -202,11 +202,30 @@ fn a_request_needs_a_token_that_is_there() {
         .failed(1, "there is no token other");
     served.local(&["token", "revoke", "prometheus"]).printed();
     assert_problem(&served.get("/v1", &token), 401, "or it was revoked");
+    let audit = served.directory().join("audit.log");
     let stderr = served.controller.stop().stderr;
     assert!(
         stderr.contains("refused over HTTP: ") && !stderr.contains(&token),
         "{stderr}"
     );
+    assert_audited(&audit, &token);
+}
+
+/// The audit log of what was asked, which does not tell the token.
+#[track_caller]
+fn assert_audited(audit: &Path, token: &str) {
+    let audit = fs::read_to_string(audit).expect("it is there");
+    for words in [
+        r#""address":"127.0.0.1:"#,
+        r#""request":"GET /v1","outcome":"refused","reason":"say who you are"#,
+        r#""door":"control_socket","principal":{"kind":"user""#,
+        r#""request":"DELETE /v1/tokens/prometheus","outcome":"done""#,
+        r#""principal":{"kind":"token","name":"prometheus"}"#,
+        r#""request":"status","cluster":"default","outcome":"done""#,
+    ] {
+        assert!(audit.contains(words), "{words}: {audit}");
+    }
+    assert!(!audit.contains(token), "{audit}");
 }
 
 #[test]

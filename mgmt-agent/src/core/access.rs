@@ -22,7 +22,7 @@ pub(super) fn check(principal: &Principal, request: &OperatorRequest) -> Result<
 /// # Errors
 ///
 /// If the controller lacks the role.
-pub(super) fn check_controller(principal: Option<&Principal>) -> Result<(), NotDone> {
+pub fn check_controller(principal: Option<&Principal>) -> Result<(), NotDone> {
     principal.map_or(Ok(()), |principal| principal.check(Role::Deploy, None))
 }
 

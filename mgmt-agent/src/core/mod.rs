@@ -60,6 +60,7 @@ mod states;
 mod supervision;
 mod vitals;
 
+pub use access::check_controller;
 pub use action::{Action, Turn};
 pub use agent::{Agent, REQUESTS_MAX};
 pub use crash::OUTPUT_BYTES_MAX;

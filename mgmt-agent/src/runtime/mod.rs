@@ -15,6 +15,7 @@
 //! | lines for the management log, for standard error, entries of the journal | see `mgmt_daemon` |
 
 mod archiver;
+mod audited;
 mod controller;
 mod disk;
 mod home;
@@ -62,6 +63,7 @@ use tracing::field::display;
 
 use self::{
     archiver::Archivers,
+    audited::Audited,
     controller::ControllerProgram,
     disk::Disk,
     home::Home,
@@ -124,6 +126,7 @@ struct Runtime {
     certificates: Certificates,
     disk: Disk,
     archivers: Archivers,
+    audited: Audited,
     counters: Counters<Counted>,
 }
 
@@ -179,6 +182,7 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
     settings.http = operators.http();
     let name = config.settings.name.clone();
     let live_logs = config.live_logs.clone().map(|at| LiveLogs::new(at, name));
+    let audited = Audited::new(beginning.audit());
     let mut daemon: Daemon = beginning.start(&config.daemon, "AGENT", Start { settings, desired })?;
     let counters = daemon.machine().counters();
     daemon.registry.add("", &counters);
@@ -203,6 +207,7 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         certificates,
         disk,
         archivers: Archivers::new(counters.clone()),
+        audited,
         counters,
         config,
     };

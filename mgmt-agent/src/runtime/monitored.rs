@@ -9,7 +9,7 @@ use mgmt_daemon::{
     metrics::{Metrics, number, of_node},
 };
 
-use super::{Daemon, Runtime};
+use super::{Daemon, Runtime, audited::describe};
 use crate::{Counted, Measured, core};
 
 impl Runtime {
@@ -22,6 +22,7 @@ impl Runtime {
                 request,
             } => {
                 self.counters.increment(Counted::OperatorRequests);
+                self.operators.note(id, |what| describe(&request, what));
                 core::Input::Operator {
                     id,
                     principal,
@@ -35,7 +36,8 @@ impl Runtime {
         let Some(watch) = self.operators.watch(id) else {
             return;
         };
-        let failing = vitals.failing.iter().cloned().chain(self.troubles()).collect();
+        let known = vitals.failing.iter().cloned();
+        let failing = known.chain(self.troubles()).chain(daemon.failing()).collect();
         watch.answer(failing, || self.metrics(daemon, vitals));
     }
 

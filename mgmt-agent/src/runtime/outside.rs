@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use broker_codec::data::ZeekString;
 use broker_endpoint::{Credit, PeerAddress, tls::RenewTls};
 use mgmt_api::{Dialect, Level, OperatorRequest, link::Prepared};
 use mgmt_daemon::{
@@ -9,6 +10,7 @@ use mgmt_daemon::{
     daemon::{About, Cause, Outside, report},
     error::HostError,
     http::Asked,
+    machine::Machine as _,
 };
 
 use super::{
@@ -113,7 +115,11 @@ impl Outside for Runtime {
                 (Some(input), credit)
             }
         };
+        let asked = input.as_ref().and_then(|input| self.is_asked(input));
         daemon.handle(self, input, &credit).await;
+        if let Some(reqid) = asked {
+            self.audited.is_taken(daemon.machine().owes_answer(&reqid));
+        }
         if let Some(has_controller) = self.broker.controller_news() {
             let news = Input::Agent(core::Input::HasController(has_controller));
             daemon.handle(self, [news], &Credit::none()).await;
@@ -247,6 +253,14 @@ impl Outside for Runtime {
 }
 
 impl Runtime {
+    /// The id of the request of a controller that an input is, which the audit log has then.
+    fn is_asked(&mut self, input: &Input) -> Option<ZeekString> {
+        let (peers, settings) = (&self.broker.peers, &self.config.settings);
+        let topics = settings.controller_topics();
+        let is_for_us = |topic: &ZeekString| topics.contains(topic);
+        self.audited.comes(input, is_for_us, |peer| peers.principal(peer))
+    }
+
     fn peer_did(&mut self, input: &Input) {
         match input {
             Input::Message { .. } => self.counters.increment(Counted::Messages),

@@ -6,7 +6,7 @@ use broker_codec::{EndpointId, Topic, data::ZeekString, peering::PeeringEnd, zee
 use broker_endpoint::{
     Credit, EndReason, EndpointConfig, EndpointEvent, PeerAddress, PeerInfo, PeeringError, with_causes,
 };
-use mgmt_api::{Principal, Transport, topics};
+use mgmt_api::topics;
 use mgmt_daemon::{
     daemon::Beginning,
     error::HostError,
@@ -207,21 +207,15 @@ impl BrokerPeers {
         } else {
             tracing::info!(peer = %id, %address, "{role} connected");
         }
-        let grant = self.peers.added(peer, role);
-        let principal = grant.map(|grant| {
-            Box::new(Principal {
-                transport: Transport::Broker { peer: *id },
-                address: Some(*address),
-                certificate: peer.certificate.as_ref().map(|shown| shown.subject.clone()),
-                grant: Some(grant),
-            })
-        });
+        self.peers.added(peer, role);
+        let principal = self.peers.principal(*id);
+        let principal = principal.filter(|principal| principal.grant.is_some());
         Input::PeerAdded {
             peer: *id,
             address: address.to_string(),
             is_supervisor: dialled.is_some() && dialled.as_ref() == self.supervisor.as_ref(),
             is_ours: listens(topics::LINK),
-            principal,
+            principal: principal.map(Box::new),
         }
     }
 

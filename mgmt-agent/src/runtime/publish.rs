@@ -35,9 +35,13 @@ impl Runtime {
         if let Some(kind) = answers(&name) {
             let kept = reqid.as_ref().and_then(|reqid| daemon.answered(reqid));
             let since = kept.as_ref().map_or(cause.since, |kept| kept.since);
+            let has_failed = has_failed(&event.args);
             daemon
                 .durations
-                .observe("controller", kind, !has_failed(&event.args), since.elapsed());
+                .observe("controller", kind, !has_failed, since.elapsed());
+            if let Some(reqid) = &reqid {
+                self.audited.is_answered(reqid, has_failed);
+            }
             credit = kept.map_or(credit, |kept| kept.credit);
         }
         if let Err(error) = self.broker.publish(to, topic, event, &credit).await {

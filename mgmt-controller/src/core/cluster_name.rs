@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 /// How long the name of a cluster may be, in bytes.
 pub const CLUSTER_NAME_BYTES_MAX: usize = 64;
 
-pub(super) const DEFAULT: &str = "default";
+/// The cluster that Zeek's API, its clients and its store see.
+pub const DEFAULT: &str = "default";
 
 /// The name of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use super::{
     action::Action,
     cluster_name::ClusterName,
     clusters::Clusters,
-    configurations::Configurations,
+    configurations::{Configurations, Slot},
     input::Input,
     pending::Key,
     settings::Settings,
@@ -116,6 +116,12 @@ impl Controller {
         let cluster = self.clusters.get(&self.clusters.home_of(peer))?;
         let name = cluster.members.peers.name_of(peer)?;
         Some((name, cluster.members.instances.wanted.contains_key(name)))
+    }
+
+    /// The id of a configuration of a cluster, if there are both.
+    pub fn configuration_id(&self, cluster: &str, slot: Slot) -> Option<&ZeekString> {
+        let cluster = self.clusters.get(&cluster.try_into().ok()?)?;
+        cluster.configurations.get(slot).map(|config| &config.id)
     }
 
     /// What is deployed in `default`.

@@ -7,6 +7,7 @@
 //! WebSocket clients see what is published on the topics that they have subscribed to: by the controller, by other clients,
 //! and by native peers as far as it belongs there. What they subscribe to and what they publish stays in this process.
 
+mod audited;
 mod log;
 mod monitored;
 mod news;
@@ -45,7 +46,7 @@ use mgmt_daemon::{
 };
 use tracing::field::display;
 
-use self::{log::report_restored, news::NodeNews, peers::BrokerPeers};
+use self::{audited::Audited, log::report_restored, news::NodeNews, peers::BrokerPeers};
 use crate::{
     Counted,
     config::{Config, Listener},
@@ -88,6 +89,7 @@ struct Runtime {
     /// The writes under way, each with the request that it belongs to.
     writes: BTreeMap<WriteId, Option<ZeekString>>,
     node_news: NodeNews,
+    audited: Audited,
     counters: Counters<Counted>,
 }
 
@@ -128,6 +130,7 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         clusters: restored.clusters,
         id: restored.identity,
     };
+    let audited = Audited::new(beginning.audit());
     let mut daemon: Daemon = beginning.start(&config.daemon, "CONTROLLER", start)?;
     let counters = daemon.machine().counters();
     daemon.registry.add("", &counters);
@@ -160,6 +163,7 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         grants,
         writes: BTreeMap::new(),
         node_news: NodeNews::default(),
+        audited,
         counters,
         config,
     };

@@ -10,7 +10,7 @@ use super::{Daemon, Runtime, peers::PEER};
 use crate::{Counted, Measured, core::Input, http::Request};
 
 impl Runtime {
-    pub(super) fn asked(&self, asked: Asked<Request>) -> Input {
+    pub(super) fn asked(&mut self, daemon: &Daemon, asked: Asked<Request>) -> Input {
         match asked {
             Asked::Vitals { id } => Input::Vitals { id },
             Asked::Request {
@@ -19,6 +19,9 @@ impl Runtime {
                 request,
             } => {
                 self.counters.increment(Counted::OperatorRequests);
+                let (controller, audited) = (daemon.machine(), &mut self.audited);
+                self.operators
+                    .note(id, |what| audited.describe(controller, id, &request, what));
                 match request {
                     Request::Clusters => Input::Clusters { id, principal },
                     Request::Of(cluster, request) => Input::Operator {
@@ -38,6 +41,7 @@ impl Runtime {
         };
         let mut failing = std::mem::take(&mut vitals.failing);
         failing.extend(self.troubles());
+        failing.extend(daemon.failing());
         watch.answer(failing, || self.metrics(daemon, &vitals));
     }
 

@@ -105,9 +105,12 @@ impl Outside for Runtime {
                 (input, credit)
             }
             Event::Client(event) => self.client_event(event).await,
-            Event::Operator(asked) => (Some(self.asked(asked)), Credit::none()),
+            Event::Operator(asked) => (Some(self.asked(daemon, asked)), Credit::none()),
         };
+        let asked = input.as_ref();
+        let asked = asked.and_then(|input| self.audited.comes(daemon.machine(), input));
         daemon.handle(self, input, &credit).await;
+        self.audited.is_taken(daemon.machine(), asked);
     }
 
     fn about(&mut self, input: &Input) -> About {
@@ -166,7 +169,12 @@ impl Outside for Runtime {
                     return vec![self.persisted(written)];
                 }
             }
-            Action::Answer { id, outcome } => self.operators.answer(id, outcome),
+            Action::Answer { id, outcome } => {
+                let told = outcome.as_ref().ok();
+                self.operators
+                    .note(id, |what| self.audited.complete(id, told, what));
+                self.operators.answer(id, outcome);
+            }
             Action::Vitals { id, vitals } => self.examined(daemon, id, *vitals),
             Action::Publish { topic, event, to } => {
                 self.publish(daemon, topic, &event, to, cause).await;

@@ -34,6 +34,8 @@ impl Runtime {
                 } else {
                     None
                 };
+                let is_told = !daemon.is_quiet();
+                self.audited.is_answered(daemon.machine(), response, to, is_told);
                 let took = kept.as_ref().map_or(cause.since, |kept| kept.since).elapsed();
                 let succeeded = response.results().iter().all(|result| result.success);
                 daemon

@@ -168,6 +168,12 @@ pub static COMMON: &[Setting] = &[
     )
     .option(One("FILE")),
     Setting::new(
+        "audit_log",
+        "`<state>/nodes/<name>/audit.log`",
+        "The file that has a line of JSON for each request of an operator or a client, or `off` ([secure](secure.md#audit-log))",
+    )
+    .option(One("FILE")),
+    Setting::new(
         "journal",
         "",
         "Where to record everything that happens, for `replay`; configurations included, so keep it to \

@@ -56,6 +56,8 @@ pub struct DaemonConfig {
     pub http: HttpConfig,
     /// Who may what by its certificate; nothing if that is not asked for.
     pub roles: Vec<RoleLine>,
+    /// Where to write who has asked for what, absolute; none if nowhere.
+    pub audit_log: Option<PathBuf>,
     /// Where to record what happens.
     pub journal: Option<PathBuf>,
     /// What an operator should know.
@@ -109,6 +111,7 @@ impl Resolver<'_> {
                 .unwrap_or_else(|| working_dir.join("control.sock")),
             http: self.http(&working_dir),
             roles: self.roles(),
+            audit_log: self.audit_log(&working_dir),
             working_dir,
             broker_tls: self.broker_tls(),
             connect_retry: Some(retry).filter(|retry| !retry.is_zero()),
@@ -237,6 +240,21 @@ impl Resolver<'_> {
             self.refuse("log_level", reason);
             Targets::default()
         })
+    }
+
+    fn audit_log(&mut self, working_dir: &Path) -> Option<PathBuf> {
+        match self.given_text("audit_log") {
+            Some(off) if off == "off" => {
+                self.show("audit_log", &off);
+                None
+            }
+            Some(path) => {
+                let path = self.absolute(path);
+                self.show("audit_log", &path);
+                Some(path)
+            }
+            None => Some(working_dir.join("audit.log")),
+        }
     }
 
     /// A file, if one is given.

@@ -26,7 +26,7 @@ use counters::Counters;
 use data_encoding::BASE64;
 use mgmt_api::{Principal, Proof, Transport, access::Grant};
 
-use super::{answer::Problem, connection::BODY_BYTES_MAX, guard::Guard};
+use super::{answer::Problem, audited::Note, connection::BODY_BYTES_MAX, guard::Guard};
 use crate::{
     Counted,
     grants::{Grants, Recognized, Shown},
@@ -72,15 +72,23 @@ pub(super) async fn admit(
     request: Request,
     next: Next,
 ) -> Response {
-    if let Err(problem) = entrance.is_for_us(request.headers(), caller.address.ip()) {
-        return problem.into_response();
+    let note: Note = request.extensions().get().cloned().unwrap_or_default();
+    let address = caller.address.ip();
+    let refuse = |problem: Problem| {
+        if !entrance.guard.is_audited(address) {
+            note.leave_out();
+        }
+        problem.into_response()
+    };
+    if let Err(problem) = entrance.is_for_us(request.headers(), address) {
+        return refuse(problem);
     }
     if request.uri().path() == FOR_ALL {
         return next.run(request).await;
     }
-    match entrance.let_in(&caller, request).await {
+    match entrance.let_in(&caller, &note, request).await {
         Ok(request) => next.run(request).await,
-        Err(problem) => problem.into_response(),
+        Err(problem) => refuse(problem),
     }
 }
 
@@ -114,8 +122,9 @@ impl Entrance {
     }
 
     /// The whole request, with whom it is of. Only who may change something can have a body read, and has to be who that is when it is there.
-    async fn let_in(&self, caller: &Caller, request: Request) -> Result<Request, Problem> {
+    async fn let_in(&self, caller: &Caller, note: &Note, request: Request) -> Result<Request, Problem> {
         let mut principal = self.principal(caller, request.headers())?;
+        note.is_of(&principal);
         let (parts, mut body) = request.into_parts();
         if parts.method != Method::GET && parts.method != Method::HEAD {
             // A browser adds it to whatever a page of anyone has it send.

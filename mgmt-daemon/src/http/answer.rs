@@ -15,6 +15,13 @@ const PROBLEM: &str = "application/problem+json";
 /// How much is read of an answer of axum's own, in bytes.
 const TEXT_BYTES_MAX: usize = 4096;
 
+/// What monitors ask.
+pub(super) const MONITORED: [&str; 3] = ["/livez", "/readyz", "/metrics"];
+
+/// Why a request was not carried out, for the audit log.
+#[derive(Clone, Debug)]
+pub(super) struct Reason(pub(super) String);
+
 /// A request was not carried out.
 #[derive(Debug)]
 pub struct Problem {
@@ -120,6 +127,7 @@ impl IntoResponse for Problem {
         let mut response = (self.status, axum::Json(document)).into_response();
         let kind = HeaderValue::from_static(PROBLEM);
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response.extensions_mut().insert(Reason(self.detail));
         if let Some((name, value)) = self.field {
             response
                 .headers_mut()

@@ -20,13 +20,20 @@ use tokio::{
 
 use super::{
     answer::{Answer, Outcome, Problem},
+    audited::Note,
     own,
     socket::ControlSocket,
     tcp::TcpServer,
     watch::{self, Watch},
 };
 use crate::{
-    Counted, config::HttpConfig, error::HostError, grants::Grants, metrics::Durations, reload::AskReload,
+    Counted,
+    audit::{Audit, What},
+    config::HttpConfig,
+    error::HostError,
+    grants::Grants,
+    metrics::Durations,
+    reload::AskReload,
 };
 
 /// How many requests may wait for the loop.
@@ -42,6 +49,7 @@ pub enum Request<Q> {
     Operator {
         principal: Principal,
         asked: Q,
+        note: Note,
         answer: oneshot::Sender<Outcome>,
     },
     /// Does the loop answer?
@@ -56,6 +64,7 @@ pub struct Shared {
     pub(crate) grants: Grants,
     pub(crate) durations: Durations,
     pub(crate) counters: Counters<Counted>,
+    pub(crate) audit: Audit,
 }
 
 /// Whose request it is, for a route.
@@ -63,6 +72,7 @@ pub struct Shared {
 pub struct Operator<Q> {
     principal: Principal,
     door: Door<Q>,
+    note: Note,
 }
 
 /// What is asked of the core.
@@ -98,6 +108,7 @@ pub struct Operators<Q> {
 struct Waiting {
     kind: &'static str,
     since: Instant,
+    note: Note,
     answer: oneshot::Sender<Outcome>,
 }
 
@@ -108,8 +119,13 @@ impl<Q: Send + 'static> FromRequestParts<Door<Q>> for Operator<Q> {
         let principal = Extension::from_request_parts(parts, door).await;
         let Extension(principal) =
             principal.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+        let note = parts.extensions.get().cloned().unwrap_or_default();
         let door = door.clone();
-        Ok(Self { principal, door })
+        Ok(Self {
+            principal,
+            door,
+            note,
+        })
     }
 }
 
@@ -124,6 +140,7 @@ impl<Q> Operator<Q> {
         let request = Request::Operator {
             principal: self.principal.clone(),
             asked: request,
+            note: self.note,
             answer,
         };
         self.door.send(request).await.map_err(|_| Problem::ending())?;
@@ -159,8 +176,8 @@ impl<Q: Send + 'static> Operators<Q> {
             watching: BTreeMap::new(),
             last: 0,
             tcp: TcpServer::open(http, &shared, routes.clone()).await?,
-            durations: shared.durations,
-            _socket: ControlSocket::open(socket, routes),
+            durations: shared.durations.clone(),
+            _socket: ControlSocket::open(socket, routes, &shared.audit),
         })
     }
 
@@ -203,11 +220,13 @@ impl<Q: Send + 'static> Operators<Q> {
                 Request::Operator {
                     principal,
                     asked: request,
+                    note,
                     answer,
                 } => {
                     let waiting = Waiting {
                         kind: (self.kind)(&request),
                         since: Instant::now(),
+                        note,
                         answer,
                     };
                     self.waiting.insert(id, waiting);
@@ -226,10 +245,19 @@ impl<Q: Send + 'static> Operators<Q> {
     /// Gives the answer to an operator, who may be gone.
     pub fn answer(&mut self, id: u64, outcome: Outcome) {
         if let Some(waiting) = self.waiting.remove(&id) {
-            let Waiting { kind, since, answer } = waiting;
+            let Waiting {
+                kind, since, answer, ..
+            } = waiting;
             self.durations
                 .observe("operator", kind, outcome.is_ok(), since.elapsed());
             let _ = answer.send(outcome);
+        }
+    }
+
+    /// Completes what the audit log says of a request that is not answered yet.
+    pub fn note(&self, id: u64, complete: impl FnOnce(&mut What)) {
+        if let Some(waiting) = self.waiting.get(&id) {
+            waiting.note.complete(complete);
         }
     }
 

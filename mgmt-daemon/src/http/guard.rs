@@ -21,6 +21,9 @@ const ADDRESSES_MAX: usize = 4096;
 /// How often the log has a line about what is refused to one address.
 const TOLD_EACH: Duration = Duration::from_secs(10);
 
+/// How often the audit log has one.
+const AUDITED_EACH: Duration = Duration::from_secs(1);
+
 /// What is remembered of addresses.
 #[derive(Debug, Default)]
 pub(super) struct Guard(Mutex<HashMap<IpAddr, Account>>);
@@ -32,6 +35,7 @@ struct Account {
     /// as of then.
     since: Instant,
     told: Option<Instant>,
+    audited: Option<Instant>,
 }
 
 impl Account {
@@ -40,6 +44,7 @@ impl Account {
             left: WRONG_MAX,
             since: now,
             told: None,
+            audited: None,
         }
     }
 
@@ -84,16 +89,12 @@ impl Guard {
 
     /// Whether the log is to have a line about this address: it has some, whatever is refused to it.
     pub(super) fn is_told(&self, address: IpAddr) -> bool {
-        self.account(address, |account| {
-            let now = Instant::now();
-            let is_due = account
-                .told
-                .is_none_or(|told| now.duration_since(told) >= TOLD_EACH);
-            if is_due {
-                account.told = Some(now);
-            }
-            is_due
-        })
+        self.account(address, |account| is_due(&mut account.told, TOLD_EACH))
+    }
+
+    /// Whether the audit log is to have a line about what is refused to this address: otherwise one could have it lose what it holds.
+    pub(super) fn is_audited(&self, address: IpAddr) -> bool {
+        self.account(address, |account| is_due(&mut account.audited, AUDITED_EACH))
     }
 
     fn account<T>(&self, address: IpAddr, what: impl FnOnce(&mut Account) -> T) -> T {
@@ -108,6 +109,15 @@ impl Guard {
         account.recover(now);
         what(account)
     }
+}
+
+fn is_due(last: &mut Option<Instant>, each: Duration) -> bool {
+    let now = Instant::now();
+    let is_due = last.is_none_or(|last| now.duration_since(last) >= each);
+    if is_due {
+        *last = Some(now);
+    }
+    is_due
 }
 
 #[cfg(test)]

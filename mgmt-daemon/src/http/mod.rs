@@ -15,6 +15,7 @@
 
 mod admit;
 mod answer;
+mod audited;
 mod connection;
 mod door;
 mod guard;

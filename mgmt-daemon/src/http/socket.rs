@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{Extension, Router};
+use axum::{Extension, Router, middleware};
 use mgmt_api::{Principal, Transport};
 use tokio::{
     net::{UnixListener, UnixStream},
@@ -17,8 +17,11 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use super::connection::{self, Lasting, complete};
-use crate::files;
+use super::{
+    audited,
+    connection::{self, Lasting, complete},
+};
+use crate::{audit::Audit, files};
 
 /// How many connections are served at a time.
 pub(super) const CONNECTIONS_MAX: usize = 64;
@@ -35,7 +38,8 @@ pub(super) struct ControlSocket {
 
 impl ControlSocket {
     /// Listens at this path, if that is possible: nodes are kept, and peers are served, also where no operator can ask.
-    pub(super) fn open(path: &Path, routes: Router) -> Option<Self> {
+    pub(super) fn open(path: &Path, routes: Router, audit: &Audit) -> Option<Self> {
+        let routes = complete(routes).layer(middleware::from_fn_with_state(audit.clone(), audited::audit));
         Self::listen(path, routes)
             .inspect_err(|error| {
                 tracing::warn!(
@@ -56,7 +60,7 @@ impl ControlSocket {
     fn listen(path: &Path, routes: Router) -> io::Result<Self> {
         let listener = Listener::at(path)?;
         Ok(Self {
-            task: tokio::spawn(accept(listener, complete(routes))),
+            task: tokio::spawn(accept(listener, routes)),
         })
     }
 }

@@ -28,6 +28,7 @@ use tokio::{
 use super::{
     admit::{Caller, Entrance, admit},
     answer::Problem,
+    audited::audit,
     connection::{self, Lasting, complete},
     door::Shared,
     guard::{Guard, network},
@@ -85,7 +86,9 @@ impl TcpServer {
             tls: tls.clone(),
             counters: shared.counters.clone(),
         });
-        let routes = complete(routes).layer(middleware::from_fn_with_state(Arc::clone(&entrance), admit));
+        let routes = complete(routes)
+            .layer(middleware::from_fn_with_state(Arc::clone(&entrance), admit))
+            .layer(middleware::from_fn_with_state(shared.audit.clone(), audit));
         Ok(Some(Self {
             address: listener.local_addr().map_err(failed)?,
             renewal: tls.map(|tls| RenewTls::new(config.tls.clone(), tls)),

@@ -138,6 +138,7 @@ mod tests {
 
     use super::{super::door::Asked, *};
     use crate::{
+        audit::Audit,
         config::HttpConfig,
         grants::Grants,
         http::{Operators, Shared},
@@ -164,6 +165,7 @@ mod tests {
             grants: Grants::with(&http.tokens, Vec::new()),
             durations: Durations::default(),
             counters: Counters::default(),
+            audit: Audit::default(),
         };
         let operators =
             Operators::<()>::serve(&socket, &http, about, shared, Router::new(), |()| "none").await;

@@ -1,0 +1,86 @@
+//! What the audit log says of what is asked of the agent.
+
+use broker_codec::{EndpointId, data::ZeekString};
+use mgmt_api::{Dialect, OperatorRequest, Principal};
+use mgmt_daemon::audit::{Audit, Outcome, Pending, What};
+
+use crate::{
+    core::check_controller,
+    machine::Input,
+    wire::{event_in, reqid_in},
+};
+
+/// The requests of controllers that are under way.
+pub(super) struct Audited(Pending<ZeekString>);
+
+impl Audited {
+    pub(super) const fn new(audit: Audit) -> Self {
+        Self(Pending::new(audit))
+    }
+
+    /// This is handed to the agent next. Returns the id of the request that it is, if it is one of a controller.
+    pub(super) fn comes(
+        &mut self,
+        input: &Input,
+        is_for_us: impl Fn(&ZeekString) -> bool,
+        principal: impl Fn(EndpointId) -> Option<Principal>,
+    ) -> Option<ZeekString> {
+        let Input::Message { peer, topic, data } = input else {
+            return None;
+        };
+        let reqid = reqid_in(data).filter(|_| is_for_us(topic))?;
+        let (name, _) = event_in(data)?;
+        Dialect::ALL.iter().find(|dialect| dialect.has_event(name))?;
+        let name = text(name);
+        let kind = name.rsplit("::").next().unwrap_or(&name);
+        let what = What {
+            request: kind.trim_end_matches("_request").to_owned(),
+            id: Some(text(reqid)),
+            ..What::default()
+        };
+        let principal = principal(*peer)?;
+        let refusal = principal
+            .grant
+            .as_ref()
+            .and_then(|_| check_controller(Some(&principal)).err());
+        self.0.comes(reqid.clone(), None, principal, what);
+        if let Some(refusal) = refusal {
+            self.0.is_refused(text(&refusal.reason), true);
+            return None;
+        }
+        Some(reqid.clone())
+    }
+
+    /// The agent has dealt with it.
+    pub(super) fn is_taken(&mut self, is_under_way: bool) {
+        self.0.is_taken(is_under_way);
+    }
+
+    /// A request is answered. What its controller hears is in the management log.
+    pub(super) fn is_answered(&mut self, reqid: &ZeekString, has_failed: bool) {
+        let outcome = if has_failed {
+            Outcome::Failed("see the answer in the management log".to_owned())
+        } else {
+            Outcome::Done
+        };
+        self.0.is_answered(reqid, outcome, |_| {});
+    }
+}
+
+/// What an operator asks.
+pub(super) fn describe(request: &OperatorRequest, what: &mut What) {
+    let kind: &str = request.into();
+    kind.clone_into(&mut what.request);
+    match request {
+        OperatorRequest::Stop(selection) | OperatorRequest::Start(selection) => {
+            let all = selection.all.then(|| "all".to_owned());
+            what.targets = selection.nodes.iter().cloned().chain(all).collect();
+        }
+        OperatorRequest::Outputs(node) => what.targets = vec![node.node.clone()],
+        OperatorRequest::Status => {}
+    }
+}
+
+fn text(text: &ZeekString) -> String {
+    text.to_str_lossy().into_owned()
+}

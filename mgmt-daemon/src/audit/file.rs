@@ -1,0 +1,69 @@
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::PathBuf,
+};
+
+use crate::files::{SECRET_MODE, options, regular_or_missing, with_suffix};
+
+/// How long a file may become, in bytes.
+pub(super) const FILE_BYTES_MAX: u64 = 10 * 1024 * 1024;
+
+/// How many earlier files are kept, as `audit.log.1`, the latest, to `audit.log.9`.
+pub(super) const KEPT: u32 = 9;
+
+/// The file that lines go to, and those before it.
+#[derive(Debug)]
+pub(super) struct AuditFile {
+    path: PathBuf,
+    open: Option<File>,
+}
+
+impl AuditFile {
+    /// Makes nothing yet.
+    pub(super) const fn new(path: PathBuf) -> Self {
+        Self { path, open: None }
+    }
+
+    /// Appends a line, whole or not at all. A file that was moved or removed meanwhile is made anew.
+    pub(super) fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        let (mut file, length) = self.take()?;
+        if let Err(error) = file.write_all(line) {
+            // A part of a line would spoil the next one.
+            let _ = file.set_len(length);
+            return Err(error);
+        }
+        self.open = Some(file);
+        if length + line.len() as u64 >= FILE_BYTES_MAX {
+            self.rotate();
+        }
+        Ok(())
+    }
+
+    /// The file at the path, and its length.
+    fn take(&mut self) -> io::Result<(File, u64)> {
+        if let Some(file) = self.open.take()
+            && let (Ok(open), Ok(there)) = (file.metadata(), fs::metadata(&self.path))
+            && (open.dev(), open.ino()) == (there.dev(), there.ino())
+        {
+            return Ok((file, open.len()));
+        }
+        regular_or_missing(&self.path)?;
+        let file = options().append(true).mode(SECRET_MODE).open(&self.path)?;
+        let length = file.metadata()?.len();
+        Ok((file, length))
+    }
+
+    /// The next line begins a new file. One that cannot be moved goes on.
+    fn rotate(&mut self) {
+        self.open = None;
+        let numbered = |number: u32| with_suffix(&self.path, &format!(".{number}"));
+        for number in (1..KEPT).rev() {
+            let _ = fs::rename(numbered(number), numbered(number + 1));
+        }
+        if let Err(error) = fs::rename(&self.path, numbered(1)) {
+            tracing::warn!(%error, path = %self.path.display(), "the audit log cannot be rotated, and grows");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+use std::{net::SocketAddr, time::Duration};
+
+use broker_codec::data::ZeekString;
+use jiff::Timestamp;
+use mgmt_api::{Principal, Proof, Transport};
+use serde::Serialize;
+
+/// The longest text in a line, in bytes; of longer ones the beginning is there.
+const TEXT_BYTES_MAX: usize = 256;
+
+/// The longest reason.
+const REASON_BYTES_MAX: usize = 1024;
+
+/// How many targets are named. Of more, the first.
+const TARGETS_MAX: usize = 32;
+
+/// A request that has ended.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// When it came.
+    pub time: Timestamp,
+    /// Who has asked, if that is known.
+    pub who: Option<Principal>,
+    /// From where, if who has asked is not known.
+    pub address: Option<SocketAddr>,
+    pub what: What,
+    pub outcome: Outcome,
+    pub took: Duration,
+}
+
+/// What was asked for, as far as it is known.
+#[derive(Clone, Debug, Default)]
+pub struct What {
+    /// Its kind.
+    pub request: String,
+    pub cluster: Option<String>,
+    /// Nodes, or what else it is about.
+    pub targets: Vec<String>,
+    /// Its id.
+    pub id: Option<String>,
+    /// What was staged or deployed before it, by its id,
+    pub before: Option<String>,
+    /// and after it.
+    pub after: Option<String>,
+}
+
+/// How a request has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Done,
+    /// Who has asked may not.
+    Refused(String),
+    Failed(String),
+}
+
+#[derive(Serialize)]
+struct Json {
+    time: String,
+    door: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    principal: Option<Who>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<SocketAddr>,
+    request: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    targets: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Who {
+    kind: &'static str,
+    name: String,
+}
+
+#[derive(Serialize)]
+struct Gap {
+    time: String,
+    lines_lost: u64,
+}
+
+impl Line {
+    /// As it stands in the file, with its end.
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        let What {
+            request,
+            cluster,
+            targets,
+            id,
+            before,
+            after,
+        } = &self.what;
+        let short = |text: &String| bounded(text, TEXT_BYTES_MAX);
+        let (outcome, reason) = match &self.outcome {
+            Outcome::Done => ("done", None),
+            Outcome::Refused(reason) => ("refused", Some(reason)),
+            Outcome::Failed(reason) => ("failed", Some(reason)),
+        };
+        end(&Json {
+            time: self.time.to_string(),
+            door: self.who.as_ref().map_or("http", door),
+            principal: self.who.as_ref().map(who),
+            address: self.who.as_ref().map_or(self.address, |who| who.address),
+            request: short(request),
+            cluster: cluster.as_ref().map(short),
+            targets: targets.iter().take(TARGETS_MAX).map(short).collect(),
+            id: id.as_ref().map(short),
+            outcome,
+            reason: reason.map(|reason| bounded(reason, REASON_BYTES_MAX)),
+            ms: u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
+            before: before.as_ref().map(short),
+            after: after.as_ref().map(short),
+        })
+    }
+
+    /// What stands in the place of lines that are lost.
+    pub(super) fn gap(lost: u64) -> Vec<u8> {
+        end(&Gap {
+            time: Timestamp::now().to_string(),
+            lines_lost: lost,
+        })
+    }
+}
+
+fn end(line: &impl Serialize) -> Vec<u8> {
+    // Texts and numbers can be written.
+    let mut json = serde_json::to_vec(line).unwrap_or_default();
+    json.push(b'\n');
+    json
+}
+
+const fn door(who: &Principal) -> &'static str {
+    match who.transport {
+        Transport::WebSocket { .. } => "websocket",
+        Transport::Broker { .. } => "broker",
+        Transport::ControlSocket { .. } => "control_socket",
+        Transport::Http { .. } => "http",
+    }
+}
+
+fn who(who: &Principal) -> Who {
+    let of_certificate = who.certificate.as_ref().map(text);
+    let (kind, name) = match (&who.transport, of_certificate) {
+        (Transport::ControlSocket { uid, .. }, _) => ("user", uid.to_string()),
+        (
+            Transport::Http {
+                by: Proof::Token { name },
+            },
+            _,
+        ) => ("token", name.clone()),
+        (_, Some(subject)) => ("certificate", subject),
+        (Transport::WebSocket { client, application }, None) => {
+            let application = application.as_ref().map_or_else(String::new, text);
+            ("client", format!("{client} {application}").trim_end().to_owned())
+        }
+        (Transport::Broker { peer }, None) => ("peer", peer.to_string()),
+        (Transport::Http { .. }, None) => ("certificate", String::new()),
+    };
+    let name = bounded(&name, TEXT_BYTES_MAX);
+    Who { kind, name }
+}
+
+/// A text of Zeek's; what is no UTF-8 is replaced.
+pub(super) fn text(text: &ZeekString) -> String {
+    text.to_str_lossy().into_owned()
+}
+
+fn bounded(text: &str, max: usize) -> String {
+    if text.len() <= max {
+        return text.to_owned();
+    }
+    let ends = (0..=max).rev();
+    let beginning = ends.into_iter().find_map(|end| text.get(..end));
+    format!("{}…", beginning.unwrap_or_default())
+}

@@ -1,0 +1,177 @@
+//! The audit log: `audit.log` in the daemon's directory, with a line of JSON for each request of an operator or a client, on every port.
+//!
+//! A thread of its own writes it; lines travel there through a bounded queue. Nothing that goes wrong with it stops the daemon or delays an
+//! answer: lines that cannot be written are counted, the log says so once, and the daemon is not ready until lines can be written again.
+
+mod file;
+mod line;
+mod pending;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use counters::Counters;
+
+use self::file::AuditFile;
+pub use self::{
+    line::{Line, Outcome, What},
+    pending::Pending,
+};
+use crate::Counted;
+
+/// How many lines may wait to be written.
+const LINES_MAX: usize = 4096;
+
+/// How often it is tried whether lines can be written again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// By this lines get into the log. Clones are the same; without a file, lines go nowhere.
+#[derive(Clone, Debug, Default)]
+pub struct Audit(Option<Arc<Shared>>);
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    /// In boxes: the queue has room for all of them from the beginning.
+    queue: SyncSender<Box<Entry>>,
+    counters: Counters<Counted>,
+    /// Why lines are lost, if they are.
+    trouble: Mutex<Option<String>>,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Write(Line),
+    End,
+}
+
+impl Audit {
+    /// Starts the thread. The file is made with the first line.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no thread.
+    pub fn start(path: Option<&Path>, counters: Counters<Counted>) -> io::Result<Self> {
+        let Some(path) = path else {
+            return Ok(Self(None));
+        };
+        let (queue, entries) = sync_channel(LINES_MAX);
+        let shared = Arc::new(Shared {
+            path: path.to_owned(),
+            queue,
+            counters,
+            trouble: Mutex::default(),
+            thread: Mutex::default(),
+        });
+        let writer = Writer {
+            file: AuditFile::new(path.to_owned()),
+            shared: Arc::clone(&shared),
+        };
+        let thread = thread::Builder::new()
+            .name("audit-log".to_owned())
+            .spawn(move || writer.run(&entries))?;
+        *lock(&shared.thread) = Some(thread);
+        Ok(Self(Some(shared)))
+    }
+
+    /// Writes a line. Never waits.
+    pub fn record(&self, line: Line) {
+        let Some(shared) = &self.0 else { return };
+        if shared.queue.try_send(Box::new(Entry::Write(line))).is_err() {
+            shared.lost("it is not written fast enough");
+        }
+    }
+
+    /// Why lines are lost, if they are.
+    pub fn failing(&self) -> Option<String> {
+        let shared = self.0.as_ref()?;
+        let trouble = lock(&shared.trouble).clone()?;
+        Some(format!(
+            "audit log: lines for {} are lost: {trouble}; requests go on",
+            shared.path.display()
+        ))
+    }
+
+    /// Waits until everything is written. Blocks.
+    pub(crate) fn finish(self) {
+        let Some(shared) = self.0 else { return };
+        let thread = lock(&shared.thread).take();
+        if shared.queue.send(Box::new(Entry::End)).is_ok()
+            && thread.is_some_and(|thread| thread.join().is_err())
+        {
+            tracing::error!("the thread of the audit log panicked");
+        }
+    }
+}
+
+impl Shared {
+    /// A line is lost. The log says so of the first.
+    fn lost(&self, reason: &str) {
+        self.counters.increment(Counted::AuditLinesLost);
+        let mut trouble = lock(&self.trouble);
+        if trouble.is_none() {
+            tracing::error!(path = %self.path.display(), "lines of the audit log are lost: {reason}; requests go on");
+        }
+        *trouble = Some(reason.to_owned());
+    }
+
+    fn recovered(&self) {
+        if lock(&self.trouble).take().is_some() {
+            let lost = self.counters.get(Counted::AuditLinesLost);
+            tracing::warn!(path = %self.path.display(), lost, "the audit log can be written again");
+        }
+    }
+}
+
+struct Writer {
+    file: AuditFile,
+    shared: Arc<Shared>,
+}
+
+impl Writer {
+    fn run(mut self, entries: &Receiver<Box<Entry>>) {
+        loop {
+            let is_well = lock(&self.shared.trouble).is_none();
+            let wait = if is_well { Duration::MAX } else { RETRY };
+            match entries.recv_timeout(wait).map(|entry| *entry) {
+                Ok(Entry::Write(line)) => self.write(&line),
+                Err(RecvTimeoutError::Timeout) => self.try_again(),
+                Ok(Entry::End) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn write(&mut self, line: &Line) {
+        match self.file.write(&line.to_json()) {
+            Ok(()) => {
+                self.shared.counters.increment(Counted::AuditLines);
+                self.shared.recovered();
+            }
+            Err(error) => self.shared.lost(&error.to_string()),
+        }
+    }
+
+    /// The log itself says how many lines it lacks: if that can be written, others can.
+    fn try_again(&mut self) {
+        let lost = self.shared.counters.get(Counted::AuditLinesLost);
+        if self.file.write(&Line::gap(lost)).is_ok() {
+            self.shared.recovered();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;
