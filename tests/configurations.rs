@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     controller::Controller,
+    home,
     http::{assert_problem, request, request_with},
     limit::Limit,
     mgmtctl,
@@ -241,7 +242,8 @@ fn a_deployment_that_runs_can_be_followed_and_keeps_others_out_and_goes_on_witho
 
 #[test]
 fn a_deployment_is_asked_for_by_one_who_knows_what_is_deployed_and_is_found_where_it_is_said_to_be() {
-    let controller = Controller::start::<&str>(&[]);
+    let home = home();
+    let controller = Controller::start_in::<&str>(&home, &[]);
     let directory = controller.working_dir("controller");
     let deploy = |fields: &str| request_with(&directory, &format!("POST {DEPLOYMENTS}"), fields, "");
     let nothing = "If-None-Match: *\r\n";
@@ -281,6 +283,14 @@ fn a_deployment_is_asked_for_by_one_who_knows_what_is_deployed_and_is_found_wher
     let listed = mgmtctl::ask(&directory, &["deployments"]);
     assert!(listed.printed().contains("done"), "{listed:?}");
     controller.stop();
+    let audit = fs::read_to_string(directory.join("audit.log")).expect("it is there");
+    for request in ["deploy", "deployment_ended"] {
+        let [id, configuration] = ["id", "configuration"].map(|key| &ended[key]);
+        let words = format!(r#""request":"{request}","cluster":"default","id":{id},"outcome":"done","ms":"#);
+        let mut lines = audit.lines().filter(|line| line.contains(&words));
+        let line = lines.next().unwrap_or_else(|| panic!("{words}: {audit}"));
+        assert!(line.ends_with(&format!(r#""after":{configuration}}}"#)), "{line}");
+    }
 }
 
 /// What is printed on a terminal, on which this is typed, and the exit code.

@@ -234,6 +234,7 @@ impl Beginning {
             tracing::info!(path = %path.display(), "recording a journal");
             Ok::<_, HostError>(journal)
         };
+        self.audit.open();
         Ok(Daemon {
             started: self.started,
             journal: config.journal.as_ref().map(create).transpose()?,

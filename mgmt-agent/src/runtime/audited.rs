@@ -11,11 +11,18 @@ use crate::{
 };
 
 /// The requests of controllers that are under way.
-pub(super) struct Audited(Pending<ZeekString>);
+pub(super) struct Audited {
+    controllers: Pending<ZeekString>,
+    /// Why the one that has just come is refused, if it is.
+    refusal: Option<String>,
+}
 
 impl Audited {
     pub(super) const fn new(audit: Audit) -> Self {
-        Self(Pending::new(audit))
+        Self {
+            controllers: Pending::new(audit),
+            refusal: None,
+        }
     }
 
     /// This is handed to the agent next. Returns the id of the request that it is, if it is one of a controller.
@@ -39,31 +46,33 @@ impl Audited {
             ..What::default()
         };
         let principal = principal(*peer)?;
-        let refusal = principal
-            .grant
-            .as_ref()
-            .and_then(|_| check_controller(Some(&principal)).err());
-        self.0.comes(reqid.clone(), None, principal, what);
-        if let Some(refusal) = refusal {
-            self.0.is_refused(text(&refusal.reason), true);
-            return None;
-        }
+        let has_roles = principal.grant.is_some();
+        let refusal = has_roles.then(|| check_controller(Some(&principal)).err());
+        self.refusal = refusal.flatten().map(|refusal| text(&refusal.reason));
+        self.controllers.comes(reqid.clone(), None, principal, what);
         Some(reqid.clone())
     }
 
-    /// The agent has dealt with it.
-    pub(super) fn is_taken(&mut self, is_under_way: bool) {
-        self.0.is_taken(is_under_way);
+    /// The agent has dealt with it. That it was refused need not be told each time.
+    pub(super) fn is_taken(&mut self, is_under_way: bool, is_told: bool) {
+        match self.refusal.take() {
+            Some(reason) => self.controllers.is_refused(reason, is_told),
+            None => self.controllers.is_taken(is_under_way),
+        }
     }
 
     /// A request is answered. What its controller hears is in the management log.
     pub(super) fn is_answered(&mut self, reqid: &ZeekString, has_failed: bool) {
+        if self.refusal.is_some() {
+            // Another one may have asked under the same id, and may.
+            return;
+        }
         let outcome = if has_failed {
             Outcome::Failed("see the answer in the management log".to_owned())
         } else {
             Outcome::Done
         };
-        self.0.is_answered(reqid, outcome, |_| {});
+        self.controllers.is_answered(reqid, outcome, |_| {});
     }
 }
 
@@ -76,7 +85,9 @@ pub(super) fn describe(request: &OperatorRequest, what: &mut What) {
             let all = selection.all.then(|| "all".to_owned());
             what.targets = selection.nodes.iter().cloned().chain(all).collect();
         }
-        OperatorRequest::Outputs(node) => what.targets = vec![node.node.clone()],
+        OperatorRequest::Outputs(node) | OperatorRequest::History(node) => {
+            what.targets = vec![node.node.clone()]
+        }
         OperatorRequest::Status => {}
     }
 }

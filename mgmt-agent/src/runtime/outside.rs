@@ -118,7 +118,8 @@ impl Outside for Runtime {
         let asked = input.as_ref().and_then(|input| self.is_asked(input));
         daemon.handle(self, input, &credit).await;
         if let Some(reqid) = asked {
-            self.audited.is_taken(daemon.machine().owes_answer(&reqid));
+            let is_under_way = daemon.machine().owes_answer(&reqid);
+            self.audited.is_taken(is_under_way, !daemon.is_quiet());
         }
         if let Some(has_controller) = self.broker.controller_news() {
             let news = Input::Agent(core::Input::HasController(has_controller));

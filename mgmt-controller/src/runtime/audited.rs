@@ -1,11 +1,11 @@
 //! What the audit log says of requests that come to the core.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{
-    ClientRequest, ClientResponse, RequestKind,
-    operator::{ClusterRequest, Selection},
+    ClientRequest, ClientResponse, Level, Principal, RequestKind,
+    operator::{ClusterRequest, DeploymentState, Event, Selection},
 };
 use mgmt_daemon::audit::{Audit, Outcome, Pending, What};
 use serde::Deserialize;
@@ -20,8 +20,10 @@ type Key = (RequestKind, ZeekString);
 /// The requests that are under way.
 pub(super) struct Audited {
     clients: Pending<Key>,
-    /// Those of operators that stage and deploy.
-    changing: BTreeSet<u64>,
+    /// Those of operators that stage and deploy, with who asks.
+    changing: BTreeMap<u64, Principal>,
+    /// The deployments that operators have begun.
+    deployments: Pending<String>,
 }
 
 /// What an operator hears of a configuration that is staged, or of a deployment.
@@ -30,13 +32,18 @@ struct Told {
     id: String,
     /// Of a deployment.
     configuration: Option<String>,
+    #[serde(default)]
+    state: DeploymentState,
+    #[serde(default)]
+    errors: Vec<String>,
 }
 
 impl Audited {
-    pub(super) const fn new(audit: Audit) -> Self {
+    pub(super) fn new(audit: Audit) -> Self {
         Self {
-            clients: Pending::new(audit),
-            changing: BTreeSet::new(),
+            clients: Pending::new(audit.clone()),
+            changing: BTreeMap::new(),
+            deployments: Pending::new(audit),
         }
     }
 
@@ -99,7 +106,13 @@ impl Audited {
     }
 
     /// What an operator asks, under this id.
-    pub(super) fn describe(&mut self, controller: &Controller, id: u64, request: &Request, what: &mut What) {
+    pub(super) fn describe(
+        &mut self,
+        controller: &Controller,
+        (id, principal): (u64, &Principal),
+        request: &Request,
+        what: &mut What,
+    ) {
         request.kind().clone_into(&mut what.request);
         let Request::Of(cluster, request) = request else {
             return;
@@ -113,18 +126,50 @@ impl Audited {
         what.targets = of_operator(request);
         what.before = configuration(controller, cluster, slot);
         if slot.is_some() {
-            self.changing.insert(id);
+            self.changing.insert(id, principal.clone());
         }
     }
 
     /// What an operator is told, as JSON. A deployment has begun then, of the configuration that is named.
     pub(super) fn complete(&mut self, id: u64, told: Option<&ZeekString>, what: &mut What) {
-        let told = told.filter(|_| self.changing.remove(&id));
-        if let Some(Ok(told)) = told.map(|told| serde_json::from_slice::<Told>(told)) {
-            let is_deployment = told.configuration.is_some();
-            what.after = told.configuration.or_else(|| Some(told.id.clone()));
-            what.id = is_deployment.then_some(told.id);
+        let who = self.changing.remove(&id);
+        let told = told.and_then(|told| serde_json::from_slice::<Told>(told).ok());
+        let (Some(who), Some(told)) = (who, told) else {
+            return;
+        };
+        let Some(configuration) = told.configuration else {
+            what.after = Some(told.id);
+            return;
+        };
+        what.after = Some(configuration);
+        what.id = Some(told.id.clone());
+        let ended = What {
+            request: "deployment_ended".to_owned(),
+            ..what.clone()
+        };
+        self.deployments.comes(told.id.clone(), None, who, ended);
+        match told.state {
+            DeploymentState::Done => self.deployments.is_taken(false),
+            DeploymentState::Failed => {
+                let outcome = Outcome::Failed(told.errors.join("; "));
+                self.deployments.is_answered(&told.id, outcome, |_| {});
+            }
+            _ => self.deployments.is_taken(true),
         }
+    }
+
+    /// Something has happened, as operators hear it: of a deployment that has begun, its end.
+    pub(super) fn happens(&mut self, controller: &Controller, event: &Event) {
+        let Some(deployment) = &event.deployment else {
+            return;
+        };
+        let outcome = match event.level {
+            Level::Debug | Level::Info => Outcome::Done,
+            Level::Warning | Level::Error => Outcome::Failed(event.message.clone()),
+        };
+        self.deployments.is_answered(deployment, outcome, |what| {
+            what.after = configuration(controller, &event.cluster, Some(Slot::Deployed));
+        });
     }
 }
 
@@ -149,7 +194,7 @@ fn of_operator(request: &ClusterRequest) -> Vec<String> {
         ClusterRequest::Stop(selection)
         | ClusterRequest::Start(selection)
         | ClusterRequest::Restart(selection) => selected(selection),
-        ClusterRequest::Outputs(node) => vec![node.node.clone()],
+        ClusterRequest::Outputs(node) | ClusterRequest::History(node) => vec![node.node.clone()],
         ClusterRequest::Variable { id, node } => std::iter::once(id).chain(node).cloned().collect(),
         ClusterRequest::Deployment(id) => vec![id.clone()],
         _ => Vec::new(),

@@ -20,8 +20,9 @@ impl Runtime {
             } => {
                 self.counters.increment(Counted::OperatorRequests);
                 let (controller, audited) = (daemon.machine(), &mut self.audited);
-                self.operators
-                    .note(id, |what| audited.describe(controller, id, &request, what));
+                self.operators.note(id, |what| {
+                    audited.describe(controller, (id, &principal), &request, what)
+                });
                 match request {
                     Request::Clusters => Input::Clusters { id, principal },
                     Request::Of(cluster, request) => Input::Operator {

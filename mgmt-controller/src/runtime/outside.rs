@@ -151,6 +151,9 @@ impl Outside for Runtime {
     }
 
     async fn carry_out(&mut self, daemon: &mut Daemon, action: Action, cause: &Cause) -> Vec<Input> {
+        if let Action::Event(event) = &action {
+            self.audited.happens(daemon.machine(), event);
+        }
         match action {
             Action::Log { level, message } => {
                 let shown = if level == Level::Info { Level::Debug } else { level };

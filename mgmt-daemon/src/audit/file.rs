@@ -10,7 +10,8 @@ use crate::files::{SECRET_MODE, options, regular_or_missing, with_suffix};
 /// How long a file may become, in bytes.
 pub(super) const FILE_BYTES_MAX: u64 = 10 * 1024 * 1024;
 
-/// How many earlier files are kept, as `audit.log.1`, the latest, to `audit.log.9`.
+/// How many earlier files are kept, as `audit.log.old.1`, the latest, to `audit.log.old.9`: logrotate has other
+/// names, so neither takes a file of the other's.
 pub(super) const KEPT: u32 = 9;
 
 /// The file that lines go to, and those before it.
@@ -24,6 +25,13 @@ impl AuditFile {
     /// Makes nothing yet.
     pub(super) const fn new(path: PathBuf) -> Self {
         Self { path, open: None }
+    }
+
+    /// Makes the file if it is not there, and finds out whether it can be written.
+    pub(super) fn open(&mut self) -> io::Result<()> {
+        let (file, _) = self.take()?;
+        self.open = Some(file);
+        Ok(())
     }
 
     /// Appends a line, whole or not at all. A file that was moved or removed meanwhile is made anew.
@@ -58,7 +66,7 @@ impl AuditFile {
     /// The next line begins a new file. One that cannot be moved goes on.
     fn rotate(&mut self) {
         self.open = None;
-        let numbered = |number: u32| with_suffix(&self.path, &format!(".{number}"));
+        let numbered = |number: u32| with_suffix(&self.path, &format!(".old.{number}"));
         for number in (1..KEPT).rev() {
             let _ = fs::rename(numbered(number), numbered(number + 1));
         }

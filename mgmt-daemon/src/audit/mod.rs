@@ -15,7 +15,7 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use counters::Counters;
@@ -50,12 +50,13 @@ struct Shared {
 
 #[derive(Debug)]
 enum Entry {
+    Open,
     Write(Line),
     End,
 }
 
 impl Audit {
-    /// Starts the thread. The file is made with the first line.
+    /// Starts the thread. The file is made by [`Self::open`], or with the first line.
     ///
     /// # Errors
     ///
@@ -81,6 +82,13 @@ impl Audit {
             .spawn(move || writer.run(&entries))?;
         *lock(&shared.thread) = Some(thread);
         Ok(Self(Some(shared)))
+    }
+
+    /// Opens the file, so that it is known before the first line if lines will be lost.
+    pub(crate) fn open(&self) {
+        let Some(shared) = &self.0 else { return };
+        // If there is no room, lines are on their way.
+        let _ = shared.queue.try_send(Box::new(Entry::Open));
     }
 
     /// Writes a line. Never waits.
@@ -114,9 +122,13 @@ impl Audit {
 }
 
 impl Shared {
-    /// A line is lost. The log says so of the first.
     fn lost(&self, reason: &str) {
         self.counters.increment(Counted::AuditLinesLost);
+        self.fails(reason);
+    }
+
+    /// Lines are lost from now on. The log says so once.
+    fn fails(&self, reason: &str) {
         let mut trouble = lock(&self.trouble);
         if trouble.is_none() {
             tracing::error!(path = %self.path.display(), "lines of the audit log are lost: {reason}; requests go on");
@@ -139,31 +151,44 @@ struct Writer {
 
 impl Writer {
     fn run(mut self, entries: &Receiver<Box<Entry>>) {
+        let mut failed: Option<Instant> = None;
         loop {
             let is_well = lock(&self.shared.trouble).is_none();
+            failed = failed.filter(|_| !is_well);
+            if !is_well && failed.get_or_insert_with(Instant::now).elapsed() >= RETRY {
+                failed = None;
+                self.try_again();
+            }
             let wait = if is_well { Duration::MAX } else { RETRY };
             match entries.recv_timeout(wait).map(|entry| *entry) {
+                Ok(Entry::Open) => self.open(),
                 Ok(Entry::Write(line)) => self.write(&line),
-                Err(RecvTimeoutError::Timeout) => self.try_again(),
+                Err(RecvTimeoutError::Timeout) => {}
                 Ok(Entry::End) | Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
+    fn open(&mut self) {
+        if let Err(error) = self.file.open() {
+            self.shared.fails(&error.to_string());
+        }
+    }
+
     fn write(&mut self, line: &Line) {
         match self.file.write(&line.to_json()) {
-            Ok(()) => {
-                self.shared.counters.increment(Counted::AuditLines);
-                self.shared.recovered();
-            }
+            Ok(()) => self.shared.counters.increment(Counted::AuditLines),
             Err(error) => self.shared.lost(&error.to_string()),
         }
     }
 
     /// The log itself says how many lines it lacks: if that can be written, others can.
     fn try_again(&mut self) {
-        let lost = self.shared.counters.get(Counted::AuditLinesLost);
-        if self.file.write(&Line::gap(lost)).is_ok() {
+        let tried = match self.shared.counters.get(Counted::AuditLinesLost) {
+            0 => self.file.open(),
+            lost => self.file.write(&Line::gap(lost)),
+        };
+        if tried.is_ok() {
             self.shared.recovered();
         }
     }

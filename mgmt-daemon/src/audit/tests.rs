@@ -115,7 +115,7 @@ fn files_are_rotated_by_their_size_and_so_many_are_kept() {
     }
     let files = fs::read_dir(home.path()).unwrap().count();
     assert_eq!(files, usize::try_from(KEPT).unwrap());
-    let latest = fs::read_to_string(home.path().join("audit.log.1")).unwrap();
+    let latest = fs::read_to_string(home.path().join("audit.log.old.1")).unwrap();
     assert_eq!(latest.trim(), (KEPT + 2).to_string());
 }
 
@@ -136,13 +136,16 @@ fn what_cannot_be_written_is_lost_told_and_counted_until_it_can() {
     let counters = Counters::default();
     let audit = Audit::start(Some(&path), counters.clone()).unwrap();
     assert_eq!(audit.failing(), None);
+    audit.open();
+    until(|| audit.failing().is_some());
+    assert_eq!(counters.get(Counted::AuditLinesLost), 0);
     for _ in 0..2 {
         audit.record(line("lost", None));
     }
     until(|| counters.get(Counted::AuditLinesLost) == 2);
     let failing = audit.failing().unwrap();
     assert!(
-        failing.starts_with("audit log: ") && failing.contains("2 so far: No such file"),
+        failing.starts_with("audit log: ") && failing.contains("are lost: No such file"),
         "{failing}"
     );
     fs::create_dir(&directory).unwrap();

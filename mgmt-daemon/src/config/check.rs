@@ -77,6 +77,13 @@ impl<'a> Checks<'a> {
         }
         self.file("ready_file", config.ready_file.as_deref());
         self.file("journal", config.journal.as_deref());
+        if let Some(path) = &config.audit_log {
+            // In the daemon's directory it is by default, which is made.
+            if path.parent() != Some(&*config.working_dir) {
+                self.file("audit_log", Some(path));
+            }
+            self.kept_file(&["audit_log"], path);
+        }
         self.kept_file(directory, &log_path(&config.working_dir, &config.name));
         self.tls(
             "Broker",

@@ -1,6 +1,9 @@
 //! A line of the audit log for each request over HTTP, also those that get no further than to be refused.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use axum::{
     extract::{Request, State},
@@ -48,36 +51,57 @@ impl Note {
     }
 }
 
+/// A request that is not answered yet. It has its line when this is dropped, also if that is because its client is gone: what it has asked for
+/// goes on.
+struct Open {
+    audit: Audit,
+    time: Timestamp,
+    since: Instant,
+    address: Option<SocketAddr>,
+    is_of_monitor: bool,
+    note: Note,
+    outcome: Outcome,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let noted = std::mem::take(&mut *self.note.lock());
+        let is_refused = matches!(self.outcome, Outcome::Refused(_));
+        if noted.is_left_out || self.is_of_monitor && !is_refused {
+            return;
+        }
+        self.audit.record(Line {
+            time: self.time,
+            who: noted.who,
+            address: self.address,
+            what: noted.what,
+            outcome: self.outcome.clone(),
+            took: self.since.elapsed(),
+        });
+    }
+}
+
 /// Has a request answered, and writes a line about it. What monitors the daemon has none as long as it may.
 pub(super) async fn audit(State(audit): State<Audit>, mut request: Request, next: Next) -> Response {
-    let (time, since) = (Timestamp::now(), Instant::now());
     let path = request.uri().path();
-    let is_monitor = MONITORED.contains(&path);
     let note = Note::default();
     note.complete(|what| what.request = format!("{} {path}", request.method()));
-    let caller = request.extensions().get::<Arc<Caller>>().cloned();
     if let Some(user) = request.extensions().get() {
         note.is_of(user);
     }
-    request.extensions_mut().insert(note.clone());
+    let caller = request.extensions().get::<Arc<Caller>>();
+    let mut open = Open {
+        audit,
+        time: Timestamp::now(),
+        since: Instant::now(),
+        address: caller.map(|caller| caller.address),
+        is_of_monitor: MONITORED.contains(&path),
+        note: note.clone(),
+        outcome: Outcome::Failed("the connection ended before the answer".to_owned()),
+    };
+    request.extensions_mut().insert(note);
     let response = next.run(request).await;
-    let reason = response.extensions().get::<Reason>();
-    let outcome = outcome(response.status(), reason);
-    let Noted {
-        who,
-        what,
-        is_left_out,
-    } = std::mem::take(&mut *note.lock());
-    if !is_left_out && !(is_monitor && !matches!(outcome, Outcome::Refused(_))) {
-        audit.record(Line {
-            time,
-            who,
-            address: caller.map(|caller| caller.address),
-            what,
-            outcome,
-            took: since.elapsed(),
-        });
-    }
+    open.outcome = outcome(response.status(), response.extensions().get::<Reason>());
     response
 }
 
@@ -90,5 +114,44 @@ fn outcome(status: StatusCode, reason: Option<&Reason>) -> Outcome {
         | StatusCode::TOO_MANY_REQUESTS => Outcome::Refused(reason()),
         status if status.is_client_error() || status.is_server_error() => Outcome::Failed(reason()),
         _ => Outcome::Done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, future::pending, time::Duration};
+
+    use axum::{Router, routing::post};
+    use counters::Counters;
+    use tokio::{io::AsyncWriteExt, net::UnixStream, sync::mpsc, time::sleep};
+
+    use super::{super::socket::ControlSocket, *};
+
+    #[tokio::test]
+    async fn a_request_whose_client_does_not_wait_for_the_answer_has_its_line() {
+        let home = tempfile::tempdir().unwrap();
+        let (socket, log) = (home.path().join("s"), home.path().join("audit.log"));
+        let audit = Audit::start(Some(&log), Counters::default()).unwrap();
+        let (comes, mut came) = mpsc::channel(1);
+        let hangs = move || async move {
+            comes.send(()).await.unwrap();
+            pending::<()>().await;
+        };
+        let routes = Router::new().route("/restart", post(hangs));
+        let _open = ControlSocket::open(&socket, routes, &audit).unwrap();
+        let mut stream = UnixStream::connect(&socket).await.unwrap();
+        let request = b"POST /restart HTTP/1.1\r\nHost: a\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        came.recv().await.unwrap();
+        drop(stream);
+        // A thread writes it in its time.
+        let line = loop {
+            match fs::read_to_string(&log) {
+                Ok(line) if line.ends_with('\n') => break line,
+                _ => sleep(Duration::from_millis(5)).await,
+            }
+        };
+        let words = r#""request":"POST /restart","outcome":"failed","reason":"the connection ended before the answer""#;
+        assert!(line.contains(words), "{line}");
     }
 }
