@@ -86,7 +86,7 @@ pub(super) fn describe(request: &OperatorRequest, what: &mut What) {
             what.targets = selection.nodes.iter().cloned().chain(all).collect();
         }
         OperatorRequest::Outputs(node) | OperatorRequest::History(node) => {
-            what.targets = vec![node.node.clone()]
+            what.targets = vec![node.node.clone()];
         }
         OperatorRequest::Status => {}
     }

@@ -25,7 +25,7 @@ use crate::core::{Action, Input, Settings, Turn};
 /// The sessions of all peers but the Supervisor.
 pub struct Sessions {
     pub(super) settings: Settings,
-    sessions: BTreeMap<EndpointId, Session>,
+    of_peers: BTreeMap<EndpointId, Session>,
     /// Whether roles are set, as the latest peer has shown.
     asks_for_roles: bool,
 }
@@ -55,7 +55,7 @@ impl Sessions {
     pub const fn new(settings: Settings) -> Self {
         Self {
             settings,
-            sessions: BTreeMap::new(),
+            of_peers: BTreeMap::new(),
             asks_for_roles: false,
         }
     }
@@ -71,12 +71,12 @@ impl Sessions {
             name: None,
             linked: None,
         };
-        self.sessions.insert(peer, session);
+        self.of_peers.insert(peer, session);
     }
 
     /// A peer says something that was not added, as the Supervisor. Where roles are set it has none.
     fn know(&mut self, peer: EndpointId) {
-        if !self.sessions.contains_key(&peer) {
+        if !self.of_peers.contains_key(&peer) {
             let principal = self.asks_for_roles.then(|| {
                 Box::new(Principal {
                     transport: Transport::Broker { peer },
@@ -91,12 +91,12 @@ impl Sessions {
 
     /// Returns the node that the peer was, if it was one.
     pub fn lost(&mut self, peer: EndpointId) -> Option<ZeekString> {
-        self.sessions.remove(&peer)?.name
+        self.of_peers.remove(&peer)?.name
     }
 
     /// A node of this instance is that peer, and no earlier one.
     pub fn is_node(&mut self, peer: EndpointId, node: &ZeekString) {
-        for (id, session) in &mut self.sessions {
+        for (id, session) in &mut self.of_peers {
             if *id == peer {
                 session.name = Some(node.clone());
             } else if session.name.as_ref() == Some(node) {
@@ -109,26 +109,26 @@ impl Sessions {
     /// A node under our own supervision is that peer, and no earlier one.
     pub(super) fn is_linked(&mut self, peer: EndpointId, node: &ZeekString, protocol: u64) {
         self.is_node(peer, node);
-        if let Some(session) = self.sessions.get_mut(&peer) {
+        if let Some(session) = self.of_peers.get_mut(&peer) {
             session.linked = Some(protocol);
         }
     }
 
     /// The node under our own supervision that a peer is, and the version that it speaks.
     pub(super) fn linked(&self, peer: EndpointId) -> Option<(&ZeekString, u64)> {
-        let session = self.sessions.get(&peer)?;
+        let session = self.of_peers.get(&peer)?;
         Some((session.name.as_ref()?, session.linked?))
     }
 
     /// The nodes under our own supervision that are connected.
     pub(super) fn linked_nodes(&self) -> impl Iterator<Item = &ZeekString> {
-        let linked = self.sessions.values().filter(|session| session.linked.is_some());
+        let linked = self.of_peers.values().filter(|session| session.linked.is_some());
         linked.filter_map(|session| session.name.as_ref())
     }
 
     /// Whether other nodes are connected than these.
     pub(super) fn has_other_nodes(&self) -> bool {
-        let mut sessions = self.sessions.values();
+        let mut sessions = self.of_peers.values();
         sessions.any(|session| session.name.is_some() && session.linked.is_none())
     }
 
@@ -161,7 +161,7 @@ impl Sessions {
     ) -> Result<Vec<Input>, String> {
         let Settings { node_topic, zeek, .. } = &self.settings;
         if *topic == *topics::LINK {
-            let Some(session) = self.sessions.get(&peer).filter(|session| session.is_ours) else {
+            let Some(session) = self.of_peers.get(&peer).filter(|session| session.is_ours) else {
                 return Err("a peer that has not subscribed to this topic has nothing to say on it".into());
             };
             let message = event.parse().map_err(|error: DataError| error.to_string())?;
@@ -188,7 +188,7 @@ impl Sessions {
             .into());
         }
         self.know(peer);
-        let Some(session) = self.sessions.get_mut(&peer) else {
+        let Some(session) = self.of_peers.get_mut(&peer) else {
             return Ok(Vec::new());
         };
         let translator = if of_node {
@@ -241,7 +241,7 @@ impl Sessions {
     /// Tells one controller something.
     pub fn tell_one(&mut self, turn: &mut Turn, peer: EndpointId, message: &AgentMessage) {
         let topic = self.settings.agent_topic();
-        let Some(session) = self.sessions.get_mut(&peer) else {
+        let Some(session) = self.of_peers.get_mut(&peer) else {
             return;
         };
         let said = Event::of(message)
@@ -297,7 +297,7 @@ impl Sessions {
                 .to_peer;
             addressed.extend(said.into_iter().map(|published| (None, published)));
         }
-        let controllers = self.sessions.iter_mut();
+        let controllers = self.of_peers.iter_mut();
         for (peer, session) in controllers.filter(|(_, session)| session.is_controller) {
             for published in session.controller.outgoing(&topic, event)?.to_peer {
                 let to = (introduces || dialects.len() > 1).then_some(*peer);
@@ -326,7 +326,7 @@ impl Sessions {
             let principal = session.principal.as_ref();
             principal.is_some_and(|principal| principal.has(Role::Deploy, None))
         };
-        let permitted = self.sessions.iter().filter(|(_, session)| permitted(session));
+        let permitted = self.of_peers.iter().filter(|(_, session)| permitted(session));
         let permitted: BTreeSet<EndpointId> = permitted.map(|(peer, _)| *peer).collect();
         let mut to_each = Vec::new();
         for (to, published) in addressed {
@@ -340,7 +340,7 @@ impl Sessions {
     /// they all speak alike.
     pub fn settle(&mut self, turn: &mut Turn) {
         let alone = self.dialects().len() > 1 || self.asks_for_roles;
-        for (peer, session) in &mut self.sessions {
+        for (peer, session) in &mut self.of_peers {
             match session.controller.settle() {
                 Ok(owed) => {
                     let to = alone.then_some(*peer);
@@ -352,7 +352,7 @@ impl Sessions {
     }
 
     fn dialects(&self) -> BTreeSet<Dialect> {
-        let controllers = self.sessions.values().filter(|session| session.is_controller);
+        let controllers = self.of_peers.values().filter(|session| session.is_controller);
         controllers.map(|session| session.controller.dialect()).collect()
     }
 }

@@ -21,7 +21,7 @@ impl Runtime {
                 self.counters.increment(Counted::OperatorRequests);
                 let (controller, audited) = (daemon.machine(), &mut self.audited);
                 self.operators.note(id, |what| {
-                    audited.describe(controller, (id, &principal), &request, what)
+                    audited.describe(controller, (id, &principal), &request, what);
                 });
                 match request {
                     Request::Clusters => Input::Clusters { id, principal },

@@ -40,8 +40,7 @@ pub struct Audit(Option<Arc<Shared>>);
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
-    /// In boxes: the queue has room for all of them from the beginning.
-    queue: SyncSender<Box<Entry>>,
+    queue: SyncSender<Entry>,
     counters: Counters<Counted>,
     /// Why lines are lost, if they are.
     trouble: Mutex<Option<String>>,
@@ -51,7 +50,8 @@ struct Shared {
 #[derive(Debug)]
 enum Entry {
     Open,
-    Write(Line),
+    /// In a box: the queue has room for all of them from the beginning.
+    Write(Box<Line>),
     End,
 }
 
@@ -88,13 +88,13 @@ impl Audit {
     pub(crate) fn open(&self) {
         let Some(shared) = &self.0 else { return };
         // If there is no room, lines are on their way.
-        let _ = shared.queue.try_send(Box::new(Entry::Open));
+        let _ = shared.queue.try_send(Entry::Open);
     }
 
     /// Writes a line. Never waits.
     pub fn record(&self, line: Line) {
         let Some(shared) = &self.0 else { return };
-        if shared.queue.try_send(Box::new(Entry::Write(line))).is_err() {
+        if shared.queue.try_send(Entry::Write(Box::new(line))).is_err() {
             shared.lost("it is not written fast enough");
         }
     }
@@ -113,9 +113,7 @@ impl Audit {
     pub(crate) fn finish(self) {
         let Some(shared) = self.0 else { return };
         let thread = lock(&shared.thread).take();
-        if shared.queue.send(Box::new(Entry::End)).is_ok()
-            && thread.is_some_and(|thread| thread.join().is_err())
-        {
+        if shared.queue.send(Entry::End).is_ok() && thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the thread of the audit log panicked");
         }
     }
@@ -150,7 +148,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, entries: &Receiver<Box<Entry>>) {
+    fn run(mut self, entries: &Receiver<Entry>) {
         let mut failed: Option<Instant> = None;
         loop {
             let is_well = lock(&self.shared.trouble).is_none();
@@ -160,7 +158,7 @@ impl Writer {
                 self.try_again();
             }
             let wait = if is_well { Duration::MAX } else { RETRY };
-            match entries.recv_timeout(wait).map(|entry| *entry) {
+            match entries.recv_timeout(wait) {
                 Ok(Entry::Open) => self.open(),
                 Ok(Entry::Write(line)) => self.write(&line),
                 Err(RecvTimeoutError::Timeout) => {}
