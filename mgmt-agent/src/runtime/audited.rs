@@ -88,7 +88,7 @@ pub(super) fn describe(request: &OperatorRequest, what: &mut What) {
         OperatorRequest::Outputs(node) | OperatorRequest::History(node) => {
             what.targets = vec![node.node.clone()];
         }
-        OperatorRequest::Status => {}
+        OperatorRequest::Status | OperatorRequest::Adopt => {}
     }
 }
 

@@ -15,9 +15,6 @@ const PROBLEM: &str = "application/problem+json";
 /// How much is read of an answer of axum's own, in bytes.
 const TEXT_BYTES_MAX: usize = 4096;
 
-/// What monitors ask.
-pub(super) const MONITORED: [&str; 3] = ["/livez", "/readyz", "/metrics"];
-
 /// Why a request was not carried out, for the audit log.
 #[derive(Clone, Debug)]
 pub(super) struct Reason(pub(super) String);

@@ -15,10 +15,7 @@ use jiff::Timestamp;
 use mgmt_api::Principal;
 use tokio::time::Instant;
 
-use super::{
-    admit::Caller,
-    answer::{MONITORED, Reason},
-};
+use super::{admit::Caller, answer::Reason};
 use crate::audit::{Audit, Line, Outcome, What};
 
 /// What is learnt of a request on its way.
@@ -95,7 +92,7 @@ pub(super) async fn audit(State(audit): State<Audit>, mut request: Request, next
         time: Timestamp::now(),
         since: Instant::now(),
         address: caller.map(|caller| caller.address),
-        is_of_monitor: MONITORED.contains(&path),
+        is_of_monitor: is_of_monitor(path),
         note: note.clone(),
         outcome: Outcome::Failed("the connection ended before the answer".to_owned()),
     };
@@ -103,6 +100,12 @@ pub(super) async fn audit(State(audit): State<Audit>, mut request: Request, next
     let response = next.run(request).await;
     open.outcome = outcome(response.status(), response.extensions().get::<Reason>());
     response
+}
+
+/// Whether monitors ask that, again and again.
+fn is_of_monitor(path: &str) -> bool {
+    let is_of_node = path.starts_with("/v1/nodes/") && path.ends_with("/metrics");
+    is_of_node || ["/livez", "/readyz", "/metrics", "/sd"].contains(&path)
 }
 
 fn outcome(status: StatusCode, reason: Option<&Reason>) -> Outcome {

@@ -140,7 +140,7 @@ impl<Q> Operator<Q> {
         let request = Request::Operator {
             principal: self.principal.clone(),
             asked: request,
-            note: self.note,
+            note: self.note.clone(),
             answer,
         };
         self.door.send(request).await.map_err(|_| Problem::ending())?;
