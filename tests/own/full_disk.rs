@@ -47,13 +47,13 @@ impl Filled {
     fn new(host: &Host, agent: &Daemon) -> Self {
         let path = on_disk(host, agent, "fill");
         let mut file = File::create(&path).expect("a file can be made");
-        let mut fill = move || while file.write_all(&[0; 1 << 12]).is_ok() {};
-        fill();
+        let mut to_the_end = move || while file.write_all(&[0; 1 << 12]).is_ok() {};
+        to_the_end();
         let is_over = Arc::new(AtomicBool::new(false));
         let ends = Arc::clone(&is_over);
         let thread = thread::spawn(move || {
             while !ends.load(Ordering::Relaxed) {
-                fill();
+                to_the_end();
                 thread::park_timeout(Duration::from_millis(1));
             }
         });

@@ -188,7 +188,7 @@ fn the_commands_of_the_page_about_backups_do_what_it_says() {
             ["systemctl", "start", _] => on.start(),
             ["systemctl", "disable", _] => {}
             ["scp", file, _] => {
-                _ = fs::copy(copied(&hub, file), copied(&new, file)).expect("it can be copied")
+                fs::copy(copied(&hub, file), copied(&new, file)).expect("it can be copied");
             }
             ["mgmt-controller", "store", subcommand] => _ = on.store(&[subcommand]).printed(),
             ["mgmt-controller", "store", subcommand, file] => {

@@ -5,7 +5,10 @@
 //! operator adopts it. A controller that does not say who it is, as Zeek's, is obeyed unless the remembered one is connected: the way back
 //! to Zeek's controller stays open.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
 
 use broker_codec::EndpointId;
 use mgmt_api::{ControllerId, Now, controller_id::AWAY_MIN};
@@ -27,8 +30,17 @@ pub(super) struct Controllers {
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) id: ControllerId,
-    /// What it was told, if it was: which other one is obeyed, or none.
-    told: Option<Option<ControllerId>>,
+    told: Told,
+}
+
+/// What a controller was told.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    /// That no other is obeyed.
+    NoOther,
+    /// That this one is obeyed.
+    Other(ControllerId),
 }
 
 impl Controllers {
@@ -50,7 +62,8 @@ impl Controllers {
             self.lost(now, peer);
         }
         if let Some(id) = id {
-            self.known.insert(peer, Known { id, told: None });
+            let told = Told::Nothing;
+            self.known.insert(peer, Known { id, told });
         }
     }
 
@@ -95,13 +108,15 @@ impl Controllers {
         is_another.then_some(id)
     }
 
-    /// Those that are to be told something, what they were told before, and what they are to be told.
-    pub(super) fn untold(&mut self) -> Vec<(EndpointId, Option<Option<ControllerId>>, Option<ControllerId>)> {
+    /// Those that are to be told something, whether they were refused before, and which other one is obeyed, if one is.
+    pub(super) fn untold(&mut self) -> Vec<(EndpointId, bool, Option<ControllerId>)> {
         let mut untold = Vec::new();
         for (peer, known) in &mut self.known {
             let other = self.remembered.clone().filter(|_| self.obeyed != Some(*peer));
-            if known.told.as_ref() != Some(&other) {
-                untold.push((*peer, known.told.replace(other.clone()), other));
+            let told = other.clone().map_or(Told::NoOther, Told::Other);
+            if known.told != told {
+                let before = mem::replace(&mut known.told, told);
+                untold.push((*peer, matches!(before, Told::Other(_)), other));
             }
         }
         untold

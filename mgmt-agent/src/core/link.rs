@@ -51,14 +51,13 @@ impl Agent {
                 self.controller_announced(turn, peer, if may { &features } else { &[] });
             }
             LinkMessage::Request { reqid, kind, json } if kind == *PREPARE => {
-                let refusal = match self.refusal(turn, peer) {
-                    Some(reason) => Some(NotDone::new(NotDoneKind::Conflict, reason)),
-                    None => {
-                        let begun = self.prepare(turn, peer, &reqid, &json);
-                        begun
-                            .err()
-                            .map(|reason| NotDone::new(NotDoneKind::Unavailable, reason))
-                    }
+                let refusal = if let Some(reason) = self.refusal(turn, peer) {
+                    Some(NotDone::new(NotDoneKind::Conflict, reason))
+                } else {
+                    let begun = self.prepare(turn, peer, &reqid, &json);
+                    begun
+                        .err()
+                        .map(|reason| NotDone::new(NotDoneKind::Unavailable, reason))
                 };
                 if let Some(refusal) = refusal {
                     refuse(turn, peer, reqid, &refusal);

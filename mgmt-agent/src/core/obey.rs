@@ -47,10 +47,10 @@ impl Agent {
             self.write_down(turn);
         }
         let mut is_obeyed_now = false;
-        for (peer, before, other) in self.controllers.untold() {
+        for (peer, was_refused, other) in self.controllers.untold() {
             let message = LinkMessage::announce_agent(self.features(), other.as_ref());
             turn.push(Action::Link { peer, message });
-            is_obeyed_now |= other.is_none() && matches!(before, Some(Some(_)));
+            is_obeyed_now |= other.is_none() && was_refused;
             let id = self.controllers.known.get(&peer).map(|known| known.id.clone());
             if let (Some(id), Some(obeyed)) = (id, other) {
                 self.counters.increment(Counted::ControllersRefused);

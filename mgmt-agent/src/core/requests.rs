@@ -42,7 +42,7 @@ impl Agent {
         if changes_something(&request)
             && let Some(reason) = self.refusal(turn, peer)
         {
-            return self.refuse(turn, request, &reason);
+            return self.refuse(turn, &request, &reason);
         }
         match request {
             AgentRequest::Deploy { reqid, config, force } => {
@@ -79,7 +79,7 @@ impl Agent {
     }
 
     /// Answers a controller that is not obeyed.
-    fn refuse(&self, turn: &mut Turn, request: AgentRequest, reason: &str) {
+    fn refuse(&self, turn: &mut Turn, request: &AgentRequest, reason: &str) {
         let reqid = request.reqid().clone();
         report(
             turn,
@@ -87,7 +87,7 @@ impl Agent {
             format!("{} {reqid} refused: {reason}", request.event_name()),
         );
         let result = self.failure(reqid.clone(), reason);
-        match Kind::of(&request) {
+        match Kind::of(request) {
             Some(Kind::Restart) => {
                 let result = ResultRecord {
                     instance: None,
