@@ -99,7 +99,7 @@ case "${1:-}" in
         step "cargo clippy" lints
         step "cargo doc" documentation
         step "cargo build" programs
-        step "Debian packages" scripts/packages.sh --dev
+        step "our packages" scripts/packages.sh --dev
         step "cargo test" tests
         print_summary
         say ""
