@@ -13,7 +13,7 @@ use crate::support::{
 };
 
 /// Where an administrator has the packages, in the container, and those to upgrade to.
-const DEBS: [&str; 2] = ["/root/packages", "/root/next"];
+const DEBS: [&str; 2] = ["/srv/packages", "/srv/next"];
 
 /// What is otherwise than on the page, in the one container that has both daemons and no Zeek, and where no administrator answers.
 const HERE: [(&str, &str); 3] = [
@@ -26,7 +26,7 @@ const HERE: [(&str, &str); 3] = [
 ];
 
 const DEPLOY: &str = "
-cat >/root/cluster.ini <<'END'
+cat >/srv/cluster.ini <<'END'
 [instances]
 sensor1
 
@@ -41,7 +41,7 @@ role = worker
 interface = lo
 END
 until mgmtctl instances | grep -q sensor1; do sleep 0.1; done
-mgmtctl deploy --yes /root/cluster.ini";
+mgmtctl deploy --yes /srv/cluster.ini";
 
 /// The commands of the page that says how to install.
 fn documented() -> Vec<String> {

@@ -11,7 +11,6 @@
 //! | [`completion`] | what a shell completes |
 //! | [`configurations`] | the same of commands about configurations |
 //! | [`deploy`] | the same of commands about deployments |
-//! | [`diff`] | in what two configurations differ |
 //! | [`events`] | the stream of events, read and shown |
 //! | [`manual`] | manual pages |
 //! | [`nodes`] | what commands about one node ask for, and say |
