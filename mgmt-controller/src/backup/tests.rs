@@ -1,4 +1,4 @@
-use std::{fs, os::unix::fs::PermissionsExt, process::Command, thread};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command, sync::mpsc, thread};
 
 use mgmt_api::Configuration;
 use rusqlite::Connection;
@@ -149,9 +149,14 @@ fn a_backup_is_one_moment_of_a_store_that_is_written_all_the_time() {
     let host = Host::with("c0");
     let (mut store, _) = host.open();
     let file = host.0.path().join("under load");
+    let (backed_up, next) = mpsc::channel();
     thread::scope(|scope| {
         let writer = scope.spawn(move || {
             for number in 1..=200 {
+                // Without a pause a busy machine may keep a backup waiting for longer than it does.
+                if number % 10 == 0 {
+                    next.recv().unwrap();
+                }
                 let id = format!("c{number}");
                 let both = [Slot::Staged, Slot::Ready].map(|slot| {
                     let config = Configuration {
@@ -184,6 +189,8 @@ fn a_backup_is_one_moment_of_a_store_that_is_written_all_the_time() {
                 );
             }
             count += 1;
+            // The writer may have ended.
+            let _ = backed_up.send(());
         }
     });
 }
