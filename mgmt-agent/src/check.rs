@@ -1,15 +1,17 @@
 //! What `check-config` tries: whether the host has what the agent's settings name.
 
 use std::{
+    fs::File,
     io::{self, Write},
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Command, Output},
 };
 
 use mgmt_daemon::{
     config::{Checks, Environment},
     lock::Lock,
 };
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::{
     config::{Config, ControllerCommand, LOCK, Listener, finds_script},
@@ -129,21 +131,17 @@ fn check_controller(controller: &ControllerCommand, common: &str, checks: &mut C
     );
 }
 
-/// Has the controller check its configuration. Nothing is written for that: it reads the settings that both have from its input.
+/// Has the controller check its configuration. Nothing is written to a disk for that: it reads the settings that both have from a file in
+/// memory. Of a pipe it would read what is there at the time.
 fn ask_controller(controller: &ControllerCommand, common: &str) -> io::Result<Output> {
-    let mut child = Command::new(&controller.program)
+    let mut settings = File::from(memfd_create("settings", MemfdFlags::CLOEXEC)?);
+    settings.write_all(common.as_bytes())?;
+    Command::new(&controller.program)
         .arg("check-config")
         .args(controller.arguments(Path::new("/dev/stdin")))
         .current_dir(&controller.started_in)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // One that ends without reading says why.
-        let _ = stdin.write_all(common.as_bytes());
-    }
-    child.wait_with_output()
+        .stdin(settings)
+        .output()
 }
 
 /// What a Supervisor of Zeek's is, and what it and its nodes load.

@@ -177,10 +177,8 @@ impl Program {
     fn manual(self, given: &ArgMatches) -> ExitCode {
         let mut command = self.0.command().disable_help_subcommand(true);
         command.build();
-        let of = match given.get_one::<String>("subcommand") {
-            None => Some(&command),
-            Some(name) => command.find_subcommand(name),
-        };
+        let mut words = given.get_many::<String>("subcommand").into_iter().flatten();
+        let of = words.try_fold(&command, |of, word| of.find_subcommand(word));
         let Some(of) = of else {
             self.complain("there is no such subcommand; the page without one lists them");
             return ExitCode::from(2);

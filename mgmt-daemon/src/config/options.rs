@@ -82,7 +82,7 @@ impl Schema {
             .subcommand(
                 Command::new("man")
                     .about("Print the manual page in roff, or that of a subcommand")
-                    .arg(Arg::new("subcommand").help("The subcommand")),
+                    .arg(Arg::new("subcommand").num_args(0..).help("The subcommand")),
             )
     }
 
