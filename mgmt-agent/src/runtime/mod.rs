@@ -92,7 +92,7 @@ type Daemon = daemon::Daemon<BrokerAgent>;
 /// Runs the agent until a signal ends it.
 pub fn run(config: Config, reread: Reread) -> Result<(), RunError> {
     block_on(async {
-        let (daemon, runtime) = start(config, reread).await?;
+        let (daemon, runtime) = Box::pin(start(config, reread)).await?;
         Box::pin(daemon::run(daemon, runtime)).await
     })
 }
