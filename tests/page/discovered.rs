@@ -1,7 +1,7 @@
 //! Where Prometheus finds the metrics of nodes, and that they are there: here through the agent, as nodes of one host listen on loopback.
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     thread,
 };
@@ -22,9 +22,12 @@ fn serve(listener: TcpListener) {
     thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream: TcpStream = stream.expect("a connection");
-            let mut head = [0; 4096];
-            let read = stream.read(&mut head).expect("a request");
-            assert!(head[..read].starts_with(b"GET /metrics HTTP/1.1\r\n"));
+            // It may come in pieces.
+            let lines = BufReader::new(&stream)
+                .lines()
+                .map(|line| line.expect("a request"));
+            let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            assert_eq!(head[0], "GET /metrics HTTP/1.1");
             let length = METRICS.len();
             write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\r\n{METRICS}")
                 .expect("it reads");
