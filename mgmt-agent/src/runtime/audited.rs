@@ -1,7 +1,7 @@
 //! What the audit log says of what is asked of the agent.
 
 use broker_codec::{EndpointId, data::ZeekString};
-use mgmt_api::{Dialect, OperatorRequest, Principal};
+use mgmt_api::{Dialect, OperatorRequest, Principal, operator::text};
 use mgmt_daemon::audit::{Audit, Outcome, Pending, What};
 
 use crate::{
@@ -90,8 +90,4 @@ pub(super) fn describe(request: &OperatorRequest, what: &mut What) {
         }
         OperatorRequest::Status | OperatorRequest::Adopt => {}
     }
-}
-
-fn text(text: &ZeekString) -> String {
-    text.to_str_lossy().into_owned()
 }

@@ -194,7 +194,7 @@ pub fn written(answer: &impl Serialize) -> Result<ZeekString, NotDone> {
     to_json(answer).map_err(|error| NotDone::new(NotDoneKind::Unavailable, error.to_string()))
 }
 
-/// A name, as data for JSON.
+/// A text of Zeek's for JSON; what is no UTF-8 is replaced.
 pub fn text(name: &ZeekString) -> String {
     name.to_str_lossy().into_owned()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use broker_codec::data::ZeekString;
 use mgmt_api::{
     ClientRequest, ClientResponse, Level, Principal, RequestKind,
-    operator::{ClusterRequest, DeploymentState, Event, Selection},
+    operator::{ClusterRequest, DeploymentState, Event, Selection, text},
 };
 use mgmt_daemon::audit::{Audit, Outcome, Pending, What};
 use serde::Deserialize;
@@ -229,8 +229,4 @@ const fn slot_of(kind: RequestKind) -> Option<Slot> {
 
 fn configuration(controller: &Controller, cluster: &str, slot: Option<Slot>) -> Option<String> {
     controller.configuration_id(cluster, slot?).map(text)
-}
-
-fn text(text: &ZeekString) -> String {
-    text.to_str_lossy().into_owned()
 }

@@ -1,11 +1,11 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::PathBuf,
 };
 
-use crate::files::{SECRET_MODE, options, regular_or_missing, with_suffix};
+use crate::files::{SECRET_MODE, is_same, options, regular_or_missing, with_suffix};
 
 /// How long a file may become, in bytes.
 pub(super) const FILE_BYTES_MAX: u64 = 10 * 1024 * 1024;
@@ -53,7 +53,7 @@ impl AuditFile {
     fn take(&mut self) -> io::Result<(File, u64)> {
         if let Some(file) = self.open.take()
             && let (Ok(open), Ok(there)) = (file.metadata(), fs::metadata(&self.path))
-            && (open.dev(), open.ino()) == (there.dev(), there.ino())
+            && is_same(&open, &there)
         {
             return Ok((file, open.len()));
         }

@@ -1,8 +1,7 @@
 use std::{net::SocketAddr, time::Duration};
 
-use broker_codec::data::ZeekString;
 use jiff::Timestamp;
-use mgmt_api::{Principal, Proof, Transport};
+use mgmt_api::{Principal, Proof, Transport, operator::text};
 use serde::Serialize;
 
 /// The longest text in a line, in bytes; of longer ones the beginning is there.
@@ -169,11 +168,6 @@ fn who(who: &Principal) -> Who {
     };
     let name = bounded(&name, TEXT_BYTES_MAX);
     Who { kind, name }
-}
-
-/// A text of Zeek's; what is no UTF-8 is replaced.
-pub(super) fn text(text: &ZeekString) -> String {
-    text.to_str_lossy().into_owned()
 }
 
 fn bounded(text: &str, max: usize) -> String {

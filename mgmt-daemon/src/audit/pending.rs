@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use mgmt_api::{Principal, ResultRecord};
+use mgmt_api::{Principal, ResultRecord, operator::text};
 use tokio::time::Instant;
 
-use super::{Audit, Line, Outcome, What, line::text};
+use super::{Audit, Line, Outcome, What};
 
 /// How many requests may be under way. Of further ones the outcome is not awaited: a core refuses them.
 const PENDING_MAX: usize = 8192;
