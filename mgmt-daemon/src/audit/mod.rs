@@ -65,6 +65,18 @@ impl Audit {
         let Some(path) = path else {
             return Ok(Self(None));
         };
+        let (audit, writer, entries) = Self::with_writer(path, counters);
+        let thread = thread::Builder::new()
+            .name("audit-log".to_owned())
+            .spawn(move || writer.run(&entries))?;
+        if let Some(shared) = &audit.0 {
+            *lock(&shared.thread) = Some(thread);
+        }
+        Ok(audit)
+    }
+
+    /// What is to run in the thread, with what it runs on.
+    fn with_writer(path: &Path, counters: Counters<Counted>) -> (Self, Writer, Receiver<Entry>) {
         let (queue, entries) = sync_channel(LINES_MAX);
         let shared = Arc::new(Shared {
             path: path.to_owned(),
@@ -77,11 +89,7 @@ impl Audit {
             file: AuditFile::new(path.to_owned()),
             shared: Arc::clone(&shared),
         };
-        let thread = thread::Builder::new()
-            .name("audit-log".to_owned())
-            .spawn(move || writer.run(&entries))?;
-        *lock(&shared.thread) = Some(thread);
-        Ok(Self(Some(shared)))
+        (Self(Some(shared)), writer, entries)
     }
 
     /// Opens the file, so that it is known before the first line if lines will be lost.
@@ -197,4 +205,4 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,38 +1,21 @@
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
-    time::{Duration, Instant},
+    mem::MaybeUninit,
+    os::{fd::OwnedFd, unix::fs::PermissionsExt},
+    time::Duration,
 };
 
 use broker_codec::data::ZeekString;
 use jiff::Timestamp;
 use mgmt_api::{Principal, ResultRecord, Transport};
+use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 use serde_json::Value;
+use testkit::{client, operator};
 
 use super::{
     file::{FILE_BYTES_MAX, KEPT},
     *,
 };
-
-fn client(number: u64) -> Principal {
-    Principal {
-        transport: Transport::WebSocket {
-            client: number,
-            application: None,
-        },
-        address: Some(([192, 0, 2, 9], 50_000).into()),
-        certificate: None,
-        grant: None,
-    }
-}
-
-fn operator() -> Principal {
-    Principal {
-        transport: Transport::ControlSocket { uid: 0, pid: 7 },
-        address: None,
-        ..client(0)
-    }
-}
 
 fn line(request: &str, who: Option<Principal>) -> Line {
     Line {
@@ -119,13 +102,16 @@ fn files_are_rotated_by_their_size_and_so_many_are_kept() {
     assert_eq!(latest.trim(), (KEPT + 2).to_string());
 }
 
-/// Waits for what the thread does in its time.
-fn until(what: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while !what() {
-        assert!(Instant::now() < end, "in vain");
-        thread::sleep(Duration::from_millis(5));
-    }
+/// Watches for files that are made in a directory, which [`appears`] waits for.
+pub(crate) fn watch(directory: &Path) -> OwnedFd {
+    let watch = inotify::init(CreateFlags::CLOEXEC).unwrap();
+    inotify::add_watch(&watch, directory, WatchFlags::CREATE).unwrap();
+    watch
+}
+
+pub(crate) fn appears(watch: &OwnedFd) {
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    Reader::new(watch, &mut buffer).next().unwrap();
 }
 
 #[test]
@@ -134,25 +120,29 @@ fn what_cannot_be_written_is_lost_told_and_counted_until_it_can() {
     let directory = home.path().join("gone");
     let path = directory.join("audit.log");
     let counters = Counters::default();
-    let audit = Audit::start(Some(&path), counters.clone()).unwrap();
+    let (audit, mut writer, entries) = Audit::with_writer(&path, counters.clone());
     assert_eq!(audit.failing(), None);
-    audit.open();
-    until(|| audit.failing().is_some());
+    writer.open();
+    assert!(audit.failing().is_some());
     assert_eq!(counters.get(Counted::AuditLinesLost), 0);
     for _ in 0..2 {
-        audit.record(line("lost", None));
+        writer.write(&line("lost", None));
     }
-    until(|| counters.get(Counted::AuditLinesLost) == 2);
+    assert_eq!(counters.get(Counted::AuditLinesLost), 2);
     let failing = audit.failing().unwrap();
     assert!(
         failing.starts_with("audit log: ") && failing.contains("are lost: No such file"),
         "{failing}"
     );
     fs::create_dir(&directory).unwrap();
+    let watch = watch(&directory);
+    let thread = thread::spawn(move || writer.run(&entries));
     // Nothing has to be asked for that.
-    until(|| audit.failing().is_none());
+    appears(&watch);
     audit.record(line("kept", None));
-    audit.finish();
+    audit.clone().finish();
+    thread.join().unwrap();
+    assert_eq!(audit.failing(), None);
     let lines = lines(&path);
     assert_eq!(lines[0]["lines_lost"], 2);
     assert_eq!(lines[1]["request"], "kept");

@@ -122,13 +122,14 @@ fn outcome(status: StatusCode, reason: Option<&Reason>) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, future::pending, time::Duration};
+    use std::{fs, future::pending};
 
     use axum::{Router, routing::post};
     use counters::Counters;
-    use tokio::{io::AsyncWriteExt, net::UnixStream, sync::mpsc, time::sleep};
+    use tokio::{io::AsyncWriteExt, net::UnixStream, sync::mpsc, task::spawn_blocking};
 
     use super::{super::socket::ControlSocket, *};
+    use crate::audit::tests::{appears, watch};
 
     #[tokio::test]
     async fn a_request_whose_client_does_not_wait_for_the_answer_has_its_line() {
@@ -142,18 +143,19 @@ mod tests {
         };
         let routes = Router::new().route("/restart", post(hangs));
         let _open = ControlSocket::open(&socket, routes, &audit).unwrap();
+        let watch = watch(home.path());
         let mut stream = UnixStream::connect(&socket).await.unwrap();
         let request = b"POST /restart HTTP/1.1\r\nHost: a\r\n\r\n";
         stream.write_all(request).await.unwrap();
         came.recv().await.unwrap();
         drop(stream);
-        // A thread writes it in its time.
-        let line = loop {
-            match fs::read_to_string(&log) {
-                Ok(line) if line.ends_with('\n') => break line,
-                _ => sleep(Duration::from_millis(5)).await,
-            }
-        };
+        spawn_blocking(move || {
+            appears(&watch);
+            audit.finish();
+        })
+        .await
+        .unwrap();
+        let line = fs::read_to_string(&log).unwrap();
         let words = r#""request":"POST /restart","outcome":"failed","reason":"the connection ended before the answer""#;
         assert!(line.contains(words), "{line}");
     }
