@@ -46,6 +46,7 @@ pub(crate) fn routes() -> Router<Door<Request>> {
 }
 
 async fn targets(operator: Operator<Request>) -> Result<Json<Vec<Target>>, Problem> {
+    let operator = operator.for_several();
     let all: Clusters = read(&operator.asks(Request::Clusters).await?.0)?;
     let deployed = all
         .clusters

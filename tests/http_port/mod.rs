@@ -271,7 +271,12 @@ fn a_browser_sends_a_token_as_a_password_and_changes_nothing() {
             .count()
             > 10
     );
+    let audit = served.directory().join("audit.log");
     served.controller.stop();
+    // The page asks for several things, and was asked for once.
+    let audit = fs::read_to_string(audit).expect("it is there");
+    let words = r#""request":"GET /","outcome":"done""#;
+    assert_eq!(audit.matches(words).count(), 1, "{audit}");
 }
 
 #[test]

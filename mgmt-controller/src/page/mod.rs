@@ -140,7 +140,7 @@ impl Page {
                 async move |asks: Asks,
                             Extension(reader): Extension<Principal>,
                             Query(wanted): Query<Wanted>| {
-                    self.answer(&asks, &reader, wanted.cluster).await
+                    self.answer(&asks.for_several(), &reader, wanted.cluster).await
                 },
             ),
         )

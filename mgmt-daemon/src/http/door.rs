@@ -130,6 +130,15 @@ impl<Q: Send + 'static> FromRequestParts<Door<Q>> for Operator<Q> {
 }
 
 impl<Q> Operator<Q> {
+    /// For a route that asks for several things: in the audit log the request stays what it came as.
+    #[must_use]
+    pub fn for_several(self) -> Self {
+        Self {
+            note: Note::default(),
+            ..self
+        }
+    }
+
     /// Has the core answer: it does, in its time.
     ///
     /// # Errors
