@@ -62,7 +62,7 @@ impl Agent {
         }
     }
 
-    /// Why a controller is not obeyed, if it is not.
+    /// Why a controller is not obeyed in what it asks, if it is not: that is counted.
     ///
     /// DIFFERENCE(one-controller): Zeek's agent does what any controller asks.
     pub(super) fn refusal(&mut self, turn: &mut Turn, peer: EndpointId) -> Option<String> {

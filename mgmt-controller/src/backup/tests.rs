@@ -255,7 +255,7 @@ fn a_store_that_is_not_there_or_damaged_is_not_backed_up_and_what_is_wrong_is_na
         .execute("update store set value = x'00ff'", ())
         .unwrap();
     connection
-        .execute("update mgmt_identity set identity = 'nobody'", ())
+        .execute("update mgmt_identity set identity = 'no number'", ())
         .unwrap();
     drop(connection);
     let faults = verify(&host.places()).unwrap();
