@@ -5,9 +5,9 @@
 #   scripts/check.sh            everything
 #   scripts/check.sh --setup    only install what the checks and tests need
 #
-# It installs missing Debian packages (as root or with password-less sudo, otherwise it lists them) and zeek-client in four
-# releases below .local/. With MGMT_REQUIRE=browser also Chromium, which is large, and axe-core. Stops at the first failing step and
-# names it.
+# It installs missing Debian packages (as root or with password-less sudo, otherwise it lists them), and below .local/ zeek-client
+# in four releases, cargo-deb, and where it is root a Debian that our packages are installed in. With MGMT_REQUIRE=browser also
+# Chromium, which is large, and axe-core. Stops at the first failing step and names it.
 
 set -euo pipefail
 # shellcheck source=scripts/setup-lib.sh

@@ -60,43 +60,54 @@ generate() {
     done
 }
 
-# pack PROFILE-OF-AGENT PROFILE DIRECTORY [OPTION...]
-pack() {
-    local agent_profile="$1" profile="$2"
-    local output="$3" crate
-    shift 3
-    for crate in mgmt-controller mgmt-client; do
-        "$CARGO_DEB" deb --no-build --quiet --profile "$profile" --package "$crate" --output "$output/" "$@"
-    done
-    "$CARGO_DEB" deb --no-build --quiet --profile "$agent_profile" --package mgmt-agent --output "$output/" "$@"
-}
-
-main() {
-    local agent_profile="$1" profile="$2" directory="$3" agent_directory="$4"
+# build_all PROFILE PROFILE-OF-AGENT BUILD: builds the programs in these profiles, and what they say about themselves.
+build_all() {
+    local profile="$1" agent_profile="$2" controller agent client
+    controller="$(directory "$profile")/mgmt-controller"
+    client="$(directory "$profile")/mgmtctl"
+    agent="$(directory "$agent_profile")/mgmt-agent"
     step "Rust toolchain" need_rust
     step "Debian packages" packages
     step "cargo-deb" need_cargo_deb
-    step "programs" "$5"
+    step "programs" "$3"
     rm -rf "$GENERATED" "$PACKAGES"
     mkdir -p "$GENERATED" "$PACKAGES"
-    local controller="target/$directory/mgmt-controller" agent="target/$agent_directory/mgmt-agent"
     generate "$controller" completions
     generate "$agent" completions
-    generate "target/$directory/mgmtctl" completion
+    generate "$client" completion
     "$controller" example-config >"$GENERATED/mgmt-controller.toml"
     "$agent" example-config >"$GENERATED/mgmt-agent.toml"
-    step "packages" pack "$agent_profile" "$profile" "$PACKAGES" "${@:6}"
+}
+
+# Where cargo has what it builds in a profile.
+directory() { printf 'target/%s' "${1/#dev/debug}"; }
+
+# pack CRATE PROFILE DIRECTORY [OPTION...]
+pack() {
+    "$CARGO_DEB" deb --no-build --quiet --package "$1" --profile "$2" --output "$3/" "${@:4}"
+}
+
+# pack_dev DIRECTORY [OPTION...]
+pack_dev() {
+    local crate
+    for crate in mgmt-controller mgmt-client mgmt-agent; do
+        pack "$crate" dev "$1" --fast "${@:2}"
+    done
 }
 
 case "${1:-}" in
     "")
-        main agent release release agent build
+        build_all release agent build
+        step "mgmt-controller" pack mgmt-controller release "$PACKAGES"
+        step "mgmt-client" pack mgmt-client release "$PACKAGES"
+        step "mgmt-agent" pack mgmt-agent agent "$PACKAGES"
         print_summary
         ls "$PACKAGES"
         ;;
     --dev)
-        main dev dev debug debug build_dev --fast
-        step "their next version" pack dev dev "$PACKAGES/next" --fast --deb-version 999
+        build_all dev dev build_dev
+        step "packages" pack_dev "$PACKAGES"
+        step "their next version" pack_dev "$PACKAGES/next" --deb-version 999
         print_summary
         ;;
     *)
