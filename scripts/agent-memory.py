@@ -10,26 +10,15 @@ file, for each round. Everything that was started is stopped.
 """
 
 import argparse
-import contextlib
-import json
 import pathlib
 import subprocess
 import tempfile
 import time
 
+from daemons import Daemons, wait_for
+
 # What an agent does only once, after a start or a deployment, is over by then. jemalloc gives memory back within ten seconds.
 SETTLE_SECONDS = 15
-WAIT_SECONDS = 60
-
-
-def wait_for(what, condition):
-    end = time.monotonic() + WAIT_SECONDS
-    while time.monotonic() < end:
-        with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
-            if result := condition():
-                return result
-        time.sleep(0.1)
-    raise SystemExit(f"waited {WAIT_SECONDS} s for {what}")
 
 
 def cluster(nodes):
@@ -45,23 +34,10 @@ def cluster(nodes):
 
 class Round:
     def __init__(self, arguments, directory):
-        self.programs = pathlib.Path(arguments.programs).resolve()
+        self.daemons = Daemons(arguments.programs, directory)
+        self.directory = self.daemons.directory
         self.zeek_client = pathlib.Path(arguments.zeek_client).absolute()
-        self.directory = pathlib.Path(directory)
         self.nodes = arguments.nodes
-        self.processes = []
-
-    def start(self, program, *options):
-        ready = self.directory / f"{program}.json"
-        ready.unlink(missing_ok=True)
-        state = self.directory / program
-        state.mkdir(exist_ok=True)
-        command = [self.programs / program, "--listen", "127.0.0.1:0", "--ready-file", ready, *options]
-        command += ["--state-dir", state, "--spool-dir", state / "spool"]
-        with open(state / "stderr", "ab") as stderr:
-            process = subprocess.Popen(command, stderr=stderr, stdin=subprocess.DEVNULL)
-        self.processes.append(process)
-        return process, wait_for(f"{program}, see {state}/stderr", lambda: json.loads(ready.read_text()))
 
     def client(self, *arguments):
         command = [self.zeek_client, "--configfile", "/dev/null", "--controller", self.controller, *arguments]
@@ -73,8 +49,7 @@ class Round:
         self.client("deploy-config", path)
 
     def start_agent(self):
-        options = ["--name", "instance-1", "--controller", self.broker, "--simulate", "--supervise", "native"]
-        self.agent, _ = self.start("mgmt-agent", *options)
+        self.agent, _ = self.daemons.start_agent("instance-1", self.broker)
         wait_for("the agent", lambda: "instance-1" in self.client("get-instances"))
 
     def running(self):
@@ -90,8 +65,7 @@ class Round:
         print(f"{what}: {resident} ({anonymous})", end="; ", flush=True)
 
     def run(self):
-        controller = ["--name", "controller", "--websocket-listen", "127.0.0.1:0"]
-        _, ready = self.start("mgmt-controller", *controller)
+        _, ready = self.daemons.start_controller()
         self.controller, self.broker = ready["websocket"][0], ready["broker"][0]
         self.start_agent()
         self.memory("without nodes")
@@ -107,11 +81,6 @@ class Round:
         self.memory("without them again")
         print()
 
-    def stop(self):
-        for process in reversed(self.processes):
-            process.terminate()
-            process.wait()
-
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -126,7 +95,7 @@ def main():
             try:
                 attempt.run()
             finally:
-                attempt.stop()
+                attempt.daemons.stop()
 
 
 main()
