@@ -75,6 +75,8 @@ tests() {
     status=0
     # setup has installed it.
     export MGMT_REQUIRE="promtool${MGMT_REQUIRE:+,$MGMT_REQUIRE}"
+    # Most of the time they wait for processes and for time.
+    export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((2 * $(nproc)))}"
     cargo test --workspace "${FEATURES[@]}" --locked 2>&1 | tee "$log" || status=$?
     TEST_TOTALS="$(awk '/^test result: / { passed += $4; failed += $6 } END { printf "%d passed, %d failed", passed, failed }' "$log")"
     rm -f "$log"
