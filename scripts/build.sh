@@ -26,14 +26,9 @@ has_perl() { perl -MFindBin -MIPC::Cmd -MFile::Compare -MPod::Usage -e 1; }
 
 build() { cargo build --release --locked --package mgmt-controller --package mgmt-client; }
 
-# By itself, as its allocator and profile are others: see docs/performance.md. What it does not need at once it gives back.
-build_agent() {
-    JEMALLOC_SYS_WITH_MALLOC_CONF="$AGENT_MALLOC_CONF" cargo build --profile agent --locked --package mgmt-agent
-    cp target/agent/mgmt-agent target/release/mgmt-agent
-}
-
 step "Rust toolchain" need_rust
 step "Debian packages" packages
 step "controller and mgmtctl" build
 step "agent" build_agent
+cp target/agent/mgmt-agent target/release/mgmt-agent
 print_summary

@@ -29,8 +29,7 @@ packages() {
 build() {
     cargo build --release --locked --no-default-features --package mgmt-client
     cargo build --release --locked --no-default-features --features jemalloc --package mgmt-controller
-    JEMALLOC_SYS_WITH_MALLOC_CONF="$AGENT_MALLOC_CONF" \
-        cargo build --profile agent --locked --no-default-features --features jemalloc --package mgmt-agent
+    build_agent --no-default-features --features jemalloc
 }
 
 build_dev() {
@@ -50,15 +49,18 @@ manual() {
     done < <(sed -n "s/\\\\//g; s/^$page-\([a-z-]*\)(1)\$/\1/p" "$GENERATED/$page.1")
 }
 
-# generate PROGRAM COMPLETION: what it says about itself.
+# generate PROGRAM: what it says about itself.
 generate() {
-    local program="$1" completion="$2" name shell
+    local program="$1" name shell
     name="$(basename "$program")"
     manual "$program" "$name"
     for shell in bash zsh fish; do
-        "$program" "$completion" "$shell" >"$GENERATED/$name.$shell"
+        "$program" completion "$shell" >"$GENERATED/$name.$shell"
     done
 }
+
+# settings PROGRAM DAEMON: its configuration file, with what its unit needs.
+settings() { "$1" example-config | cat - "packaging/systemd/$2.toml" >"$GENERATED/mgmt-$2.toml"; }
 
 # build_all PROFILE PROFILE-OF-AGENT BUILD: builds the programs in these profiles, and what they say about themselves.
 build_all() {
@@ -72,11 +74,11 @@ build_all() {
     step "programs" "$3"
     rm -rf "$GENERATED" "$PACKAGES"
     mkdir -p "$GENERATED" "$PACKAGES"
-    generate "$controller" completions
-    generate "$agent" completions
-    generate "$client" completion
-    "$controller" example-config >"$GENERATED/mgmt-controller.toml"
-    "$agent" example-config >"$GENERATED/mgmt-agent.toml"
+    generate "$controller"
+    generate "$agent"
+    generate "$client"
+    settings "$controller" controller
+    settings "$agent" agent
 }
 
 # Where cargo has what it builds in a profile.

@@ -23,9 +23,12 @@ AXE_SHA512=1477dafa598d8d065f273d6af302aa203c02e83131707b7fa648cd41bd3d6b734f8c2
 CARGO_DEB_VERSION=3.8.0
 CARGO_DEB="$LOCAL/cargo-deb/bin/cargo-deb"
 
-# The agent gives back what it does not need at once: it is resident on each sensor.
-# shellcheck disable=SC2034 # likewise
-AGENT_MALLOC_CONF=narenas:1,tcache:false,dirty_decay_ms:0
+# build_agent [OPTION...]: by itself, as its profile and its allocator, which gives back at once what it does not need, are others
+# (docs/performance.md).
+build_agent() {
+    JEMALLOC_SYS_WITH_MALLOC_CONF=narenas:1,tcache:false,dirty_decay_ms:0 \
+        cargo build --profile agent --locked --package mgmt-agent "$@"
+}
 
 STEP_SUMMARY=()
 

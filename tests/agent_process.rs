@@ -102,7 +102,7 @@ fn the_configuration_can_be_checked_and_shown_without_a_start() {
         checked.failed(1, &format!("error: option --{words}"));
     }
     for arguments in [
-        ["completions", "bash"].as_slice(),
+        ["completion", "bash"].as_slice(),
         &["man"],
         &["man", "check-config"],
     ] {

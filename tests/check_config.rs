@@ -242,7 +242,7 @@ fn options_stand_before_or_after_the_subcommand_and_each_has_a_page() {
         text(&["dump-config", "--json", "--name", "x", "Broker::disable_ssl=T"])
     );
     assert!(dump.contains("\\\"x\\\""), "{dump}");
-    assert!(text(&["completions", "bash"]).contains("--websocket-listen"));
+    assert!(text(&["completion", "bash"]).contains("--websocket-listen"));
     let page = text(&["man"]);
     assert!(page.contains(".TH mgmt-controller 1"), "{page}");
     let pages: Vec<&str> = page

@@ -70,7 +70,7 @@ pub fn main<C: Configuration, M: Machine, E: Error>(
             let file = given.get_one::<PathBuf>("file");
             Ok(program.replay::<M>(file.map_or(Path::new(""), PathBuf::as_path)))
         }
-        "completions" => Ok(program.completions(given)),
+        "completion" => Ok(program.completions(given)),
         "man" => Ok(program.manual(given)),
         "example-config" => Ok(program.print(C::SCHEMA.example())),
         "check-config" => program.read(given).map(|(config, environment): (C, _)| {

@@ -36,6 +36,8 @@ const PACKAGED: &[(&str, &str)] = &[
     // Where it is started only if a test wants that.
     ("mgmt-agent.service", "/opt/mgmt/mgmt-agent.service"),
     ("mgmt-controller.service", "/opt/mgmt/mgmt-controller.service"),
+    ("agent.toml", "/opt/mgmt/agent.toml"),
+    ("controller.toml", "/etc/zeek-mgmt/controller.toml"),
     ("zeek.slice", "/etc/systemd/system/zeek.slice"),
     ("zeek-mgmt-agent.sysusers", "/etc/sysusers.d/zeek-mgmt.conf"),
     ("50-zeek-node.rules", "/etc/polkit-1/rules.d/50-zeek-node.rules"),

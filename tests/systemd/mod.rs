@@ -53,7 +53,7 @@ fn start_agent(container: &Container, settings: &str, arguments: &str) {
         "
 sed 's#/usr/bin/mgmt-agent#/opt/mgmt/mgmt-agent#; s#^ExecStart=.*#& {arguments}#' /opt/mgmt/mgmt-agent.service >/etc/systemd/system/mgmt-agent.service
 mkdir -p /etc/zeek-mgmt
-cat >/etc/zeek-mgmt/agent.toml <<'END'
+cat /opt/mgmt/agent.toml - >/etc/zeek-mgmt/agent.toml <<'END'
 {settings}
 END
 systemctl daemon-reload

@@ -70,7 +70,7 @@ impl Schema {
                     ),
             )
             .subcommand(
-                Command::new("completions")
+                Command::new("completion")
                     .about("Print a completion script for a shell")
                     .arg(
                         Arg::new("shell")
