@@ -118,7 +118,7 @@ fn certificates_are_renewed_under_live_connections() {
     let reloaded = ask(&directory, &["reload"]);
     assert_eq!(
         reloaded.printed(),
-        "reloaded certificates, tokens and logs, log level info\n"
+        "reloaded certificates, tokens, roles and logs, log level info\n"
     );
 
     Peer::connect(controller.broker(), of(&new), topics::CONTROLLER);
@@ -131,7 +131,7 @@ fn certificates_are_renewed_under_live_connections() {
     drop(live);
     let Remains { stderr, .. } = controller.stop();
     assert!(
-        stderr.contains("reloaded certificates, tokens and logs"),
+        stderr.contains("reloaded certificates, tokens, roles and logs"),
         "{stderr}"
     );
     assert!(!stderr.contains("nothing was reloaded"), "{stderr}");
@@ -196,7 +196,7 @@ fn the_log_level_is_read_again_and_what_needs_a_restart_is_named() {
     let reloaded = ask(&directory, &["reload"]);
     assert_eq!(
         reloaded.printed(),
-        "reloaded certificates, tokens and logs, log level debug; restart the daemon to change request_timeout as configured now\n"
+        "reloaded certificates, tokens, roles and logs, log level debug; restart the daemon to change request_timeout as configured now\n"
     );
     fs::write(&path, "log_level = 7\nnmae = 1\n").expect("it can be written");
     ask(&directory, &["reload"]).failed(1, "controller.toml:2: the controller has no setting nmae");

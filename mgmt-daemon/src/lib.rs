@@ -4,13 +4,14 @@
 //! | module | what |
 //! |---|---|
 //! | [`attempts`] | which of many failed attempts an operator hears of |
+//! | [`audit`] | the audit log: who has asked for what |
 //! | [`certificates`] | when the certificates end that the daemon uses |
 //! | [`config`] | settings by Zeek's names, from the command line, the environment and Zeek scripts |
 //! | [`Counted`] | what every daemon counts |
 //! | [`daemon`] | the task that owns a core, and the loop of both daemons |
 //! | [`error`] | why a daemon cannot start or go on |
 //! | [`files`] | modes of what is written |
-//! | [`grants`] | who may what over HTTP: tokens, and roles of certificates |
+//! | [`grants`] | who may do what: tokens, and roles of certificates |
 //! | [`http`] | HTTP for operators, on the control socket and over TCP |
 //! | [`journal`] | what happens to a core, recorded and replayed |
 //! | [`lock`] | keeps a second process off what the first one has |
@@ -22,6 +23,7 @@
 //! | [`process`] | the process's name, limits, working directory and one thread |
 //! | [`program`] | what the program says to its user, and its exit codes |
 //! | [`ready`] | the file that says where a daemon listens |
+//! | [`reload`] | certificates, tokens, roles and logs anew, while the daemon runs |
 //! | [`tokens`] | the file of tokens |
 
 #[cfg(feature = "jemalloc")]

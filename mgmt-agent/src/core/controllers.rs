@@ -44,18 +44,6 @@ enum Told {
 }
 
 impl Controllers {
-    pub(super) fn recall(&mut self, remembered: Option<ControllerId>) {
-        self.remembered = remembered;
-    }
-
-    pub(super) const fn remembered(&self) -> Option<&ControllerId> {
-        self.remembered.as_ref()
-    }
-
-    pub(super) const fn one_is_obeyed(&self) -> bool {
-        self.obeyed.is_some()
-    }
-
     /// A controller says who it is, or that it does not.
     pub(super) fn announced(&mut self, now: Now, peer: EndpointId, id: Option<ControllerId>) {
         if self.known.get(&peer).map(|known| &known.id) != id.as_ref() {

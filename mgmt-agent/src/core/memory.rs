@@ -33,7 +33,7 @@ impl Agent {
             controller,
             ..
         } = desired;
-        self.controllers.recall(controller);
+        self.controllers.remembered = controller;
         // A Supervisor of Zeek's has nodes of its own, which a controller deploys.
         let Some(config) = config.filter(|_| self.settings.supervise != Supervise::Zeek) else {
             return;
@@ -84,7 +84,7 @@ impl Agent {
             config: self.config.clone().filter(|_| keeps_nodes),
             stopped: self.stopped.clone(),
             done: self.done.clone(),
-            controller: self.controllers.remembered().cloned(),
+            controller: self.controllers.remembered.clone(),
         };
         self.writes += 1;
         turn.push(Action::Remember(desired));
@@ -120,7 +120,7 @@ impl Agent {
                 let message =
                     format!("what was in the agent's directory {directory} is gone, and is written again");
                 self.raise(turn, message, "");
-                if self.controllers.remembered().is_some() {
+                if self.controllers.remembered.is_some() {
                     self.write_down(turn);
                 } else {
                     self.remember(turn);

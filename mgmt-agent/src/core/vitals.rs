@@ -16,7 +16,7 @@ impl Agent {
     pub(super) fn vitals(&self, now: Now) -> Vitals {
         let trouble = self.unavailable.as_ref().or(self.silence.as_ref());
         let mut failing = Vec::from_iter(self.lacks_controller(now));
-        if !self.controllers.one_is_obeyed() {
+        if self.controllers.obeyed.is_none() {
             failing.extend(self.controllers.refusals());
         }
         failing.extend(trouble.cloned());

@@ -38,13 +38,7 @@ impl Audited {
         let reqid = reqid_in(data).filter(|_| is_for_us(topic))?;
         let (name, _) = event_in(data)?;
         Dialect::ALL.iter().find(|dialect| dialect.has_event(name))?;
-        let name = text(name);
-        let kind = name.rsplit("::").next().unwrap_or(&name);
-        let what = What {
-            request: kind.trim_end_matches("_request").to_owned(),
-            id: Some(text(reqid)),
-            ..What::default()
-        };
+        let what = What::of_event(&text(name), reqid);
         let principal = principal(*peer)?;
         let has_roles = principal.grant.is_some();
         let refusal = has_roles.then(|| check_controller(Some(&principal)).err());
@@ -82,8 +76,7 @@ pub(super) fn describe(request: &OperatorRequest, what: &mut What) {
     kind.clone_into(&mut what.request);
     match request {
         OperatorRequest::Stop(selection) | OperatorRequest::Start(selection) => {
-            let all = selection.all.then(|| "all".to_owned());
-            what.targets = selection.nodes.iter().cloned().chain(all).collect();
+            what.targets = selection.words();
         }
         OperatorRequest::Outputs(node) | OperatorRequest::History(node) => {
             what.targets = vec![node.node.clone()];

@@ -59,6 +59,16 @@ pub struct Selection {
     pub all: bool,
 }
 
+impl Selection {
+    /// What is selected: names, the role, `all`.
+    pub fn words(&self) -> Vec<String> {
+        let role = self.role.iter().map(ToString::to_string);
+        let all = self.all.then(|| "all".to_owned());
+        let names = self.nodes.iter().chain(&self.instances).cloned();
+        names.chain(role).chain(all).collect()
+    }
+}
+
 /// The nodes that were not as they are to be now, and what could not be done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -89,7 +99,10 @@ pub struct Reloaded {
 impl fmt::Display for Reloaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { log_level, .. } = self;
-        write!(f, "reloaded certificates, tokens and logs, log level {log_level}")?;
+        write!(
+            f,
+            "reloaded certificates, tokens, roles and logs, log level {log_level}"
+        )?;
         match &self.needs_restart[..] {
             [] => Ok(()),
             settings => write!(

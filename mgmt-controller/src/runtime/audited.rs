@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use broker_codec::data::ZeekString;
 use mgmt_api::{
     ClientRequest, ClientResponse, Level, Principal, RequestKind,
-    operator::{ClusterRequest, DeploymentState, Event, Selection, text},
+    operator::{ClusterRequest, DeploymentState, Event, text},
 };
 use mgmt_daemon::audit::{Audit, Outcome, Pending, What};
 use serde::Deserialize;
@@ -63,14 +63,11 @@ impl Audited {
         let deploys = matches!(input, Input::SetConfiguration { .. });
         let next = deploys.then(|| (RequestKind::Deploy, reqid.clone()));
         let changes = if deploys { RequestKind::Deploy } else { kind };
-        let name = name.rsplit("::").next().unwrap_or(name);
         let what = What {
-            request: name.trim_end_matches("_request").to_owned(),
             cluster: Some(DEFAULT.to_owned()),
             targets,
-            id: Some(text(reqid)),
             before: configuration(controller, DEFAULT, slot_of(changes)),
-            after: None,
+            ..What::of_event(name, reqid)
         };
         let key = (kind, reqid.clone());
         self.clients.comes(key.clone(), next, principal.clone(), what);
@@ -193,30 +190,12 @@ fn of_operator(request: &ClusterRequest) -> Vec<String> {
     match request {
         ClusterRequest::Stop(selection)
         | ClusterRequest::Start(selection)
-        | ClusterRequest::Restart(selection) => selected(selection),
+        | ClusterRequest::Restart(selection) => selection.words(),
         ClusterRequest::Outputs(node) | ClusterRequest::History(node) => vec![node.node.clone()],
         ClusterRequest::Variable { id, node } => std::iter::once(id).chain(node).cloned().collect(),
         ClusterRequest::Deployment(id) => vec![id.clone()],
         _ => Vec::new(),
     }
-}
-
-fn selected(selection: &Selection) -> Vec<String> {
-    let Selection {
-        nodes,
-        instances,
-        role,
-        all,
-    } = selection;
-    let all = all.then(|| "all".to_owned());
-    let role = role.iter().map(ToString::to_string);
-    nodes
-        .iter()
-        .chain(instances)
-        .cloned()
-        .chain(role)
-        .chain(all)
-        .collect()
 }
 
 const fn slot_of(kind: RequestKind) -> Option<Slot> {

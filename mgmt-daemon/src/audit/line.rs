@@ -1,5 +1,6 @@
 use std::{net::SocketAddr, time::Duration};
 
+use broker_codec::data::ZeekString;
 use jiff::Timestamp;
 use mgmt_api::{Principal, Proof, Transport, operator::text};
 use serde::Serialize;
@@ -41,6 +42,18 @@ pub struct What {
     pub before: Option<String>,
     /// and after it.
     pub after: Option<String>,
+}
+
+impl What {
+    /// What an event of Zeek's API asks for.
+    pub fn of_event(name: &str, reqid: &ZeekString) -> Self {
+        let kind = name.rsplit("::").next().unwrap_or(name);
+        Self {
+            request: kind.trim_end_matches("_request").to_owned(),
+            id: Some(text(reqid)),
+            ..Self::default()
+        }
+    }
 }
 
 /// How a request has ended.
