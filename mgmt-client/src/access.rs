@@ -7,7 +7,7 @@ use crate::{
     client::{ClientError, part},
     commands::{Daemon, note, print, show_json},
     options::TokenCommand,
-    status::{lines, table_of},
+    status::{lines, or_dash, table_of},
 };
 
 impl Daemon<'_> {
@@ -70,7 +70,7 @@ fn listed(tokens: &[Token]) -> String {
     }
     let mut table = table_of(["TOKEN", "ROLE", "CLUSTERS", "CREATED", "EXPIRES"]);
     for token in tokens {
-        let expires = token.expires.clone().unwrap_or_else(|| "-".to_owned());
+        let expires = or_dash(token.expires.clone());
         table.add_row([
             token.name.clone(),
             token.role.to_string(),

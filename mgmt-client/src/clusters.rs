@@ -2,19 +2,18 @@
 
 use std::fmt::Write as _;
 
-use hyper::StatusCode;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use mgmt_api::operator::{
     Changed, ClusterStatus, ClusterSummary, Clusters, counted, first_of, warnings_of_controller,
 };
 use serde::Serialize;
-use tokio::task::JoinSet;
 
 use crate::{
     Exit,
     client::{ClientError, part},
     commands::Daemon,
     options::ClustersCommand,
-    status::{self, lines, table_of},
+    status::{self, lines, or_dash, table_of},
 };
 
 /// How many clusters are asked at a time: a controller serves 64 connections.
@@ -47,75 +46,59 @@ impl Daemon<'_> {
     pub(crate) async fn status_of_all(&self, is_wide: bool) -> Result<Exit, ClientError> {
         // A controller up to 0.1 has but one.
         let all: Option<Clusters> = self.client.get_if_there("/v1/clusters").await?;
-        let mut names = all.unwrap_or_default().clusters.into_iter();
-        let mut names = names.by_ref().map(|summary| summary.cluster).peekable();
-        let first = names.next();
+        let names = all.unwrap_or_default().clusters.into_iter();
+        let names: Vec<String> = names.map(|summary| summary.cluster).collect();
         // One that is alone because others may not be seen is named.
-        if names.peek().is_none() && first.as_deref().is_none_or(|first| first == "default") {
+        if names.len() <= 1 && names.iter().all(|name| name == "default") {
             return self.status_of_one(is_wide).await;
         }
-        let (mut asked, mut clusters) = (JoinSet::new(), Vec::new());
-        for name in first.into_iter().chain(names) {
-            if asked.len() >= ASKED_MAX {
-                clusters.extend(told(asked.join_next().await)?);
-            }
-            let client = self.client.clone();
-            asked.spawn(async move {
-                let path = format!("/v1/clusters/{}/status", part(&name));
-                client.get::<ClusterStatus>(&path).await
-            });
-        }
-        while let Some(answer) = asked.join_next().await {
-            clusters.extend(told(Some(answer))?);
-        }
-        clusters
-            .sort_by(|a, b| (a.cluster != "default", &a.cluster).cmp(&(b.cluster != "default", &b.cluster)));
-        let (mut text, mut wrong) = (String::new(), Vec::new());
-        let warnings = clusters.first().map(warnings_of_controller).unwrap_or_default();
-        for status in &clusters {
-            let alone = ClusterStatus {
-                warnings: Vec::new(),
-                ..status.clone()
-            };
-            let (of_cluster, exit) = status::of_cluster(&alone, is_wide);
-            text += &of_cluster;
-            text += "\n";
-            if exit != Exit::Done {
-                wrong.push(status.cluster.clone());
-            }
-        }
-        let all = counted(clusters.len(), "cluster");
-        text.extend(warnings.iter().map(|warning| format!("WARNING: {warning}\n")));
-        let _ = match &wrong[..] {
-            [] if !warnings.is_empty() => writeln!(text, "as deployed in {all}, with WARNINGS (controller)"),
-            [] => writeln!(text, "all as deployed in {all}"),
-            _ => writeln!(
-                text,
-                "NOT as deployed in {} of {all}: {}",
-                wrong.len(),
-                first_of(&wrong)
-            ),
-        };
-        let exit = if wrong.is_empty() && warnings.is_empty() {
-            Exit::Done
-        } else {
-            Exit::Failed
-        };
+        let asked = names.iter().map(async |name| {
+            let path = format!("/v1/clusters/{}/status", part(name));
+            self.client.get_if_there(&path).await
+        });
+        // One that was deleted meanwhile has nothing to tell.
+        let told: Vec<Option<ClusterStatus>> = stream::iter(asked).buffered(ASKED_MAX).try_collect().await?;
+        let clusters: Vec<ClusterStatus> = told.into_iter().flatten().collect();
+        let (text, exit) = all_in_words(&clusters, is_wide);
         self.show_coloured(&StatusOfAll { clusters }, &text, exit);
         Ok(exit)
     }
 }
 
-/// What a cluster tells; one that was deleted meanwhile has nothing to tell.
-fn told(
-    answer: Option<Result<Result<ClusterStatus, ClientError>, tokio::task::JoinError>>,
-) -> Result<Option<ClusterStatus>, ClientError> {
-    match answer {
-        Some(Ok(Err(ClientError::Refused { status, .. }))) if status == StatusCode::NOT_FOUND => Ok(None),
-        Some(Ok(answer)) => answer.map(Some),
-        Some(Err(error)) => Err(ClientError::Broken(error.to_string())),
-        None => Ok(None),
+/// How all clusters are, in words.
+fn all_in_words(clusters: &[ClusterStatus], is_wide: bool) -> (String, Exit) {
+    let (mut text, mut wrong) = (String::new(), Vec::new());
+    let warnings = clusters.first().map(warnings_of_controller).unwrap_or_default();
+    for status in clusters {
+        let alone = ClusterStatus {
+            warnings: Vec::new(),
+            ..status.clone()
+        };
+        let (of_cluster, exit) = status::of_cluster(&alone, is_wide);
+        text += &of_cluster;
+        text += "\n";
+        if exit != Exit::Done {
+            wrong.push(status.cluster.clone());
+        }
     }
+    let all = counted(clusters.len(), "cluster");
+    text.extend(warnings.iter().map(|warning| format!("WARNING: {warning}\n")));
+    let _ = match &wrong[..] {
+        [] if !warnings.is_empty() => writeln!(text, "as deployed in {all}, with WARNINGS (controller)"),
+        [] => writeln!(text, "all as deployed in {all}"),
+        _ => writeln!(
+            text,
+            "NOT as deployed in {} of {all}: {}",
+            wrong.len(),
+            first_of(&wrong)
+        ),
+    };
+    let exit = if wrong.is_empty() && warnings.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    };
+    (text, exit)
 }
 
 /// The clusters and their numbers, in words.
@@ -130,7 +113,7 @@ fn in_words(all: &[ClusterSummary]) -> (String, Exit) {
             cluster.cluster.clone(),
             format!("{} of {}", cluster.connected, cluster.instances),
             nodes,
-            cluster.deployed.clone().unwrap_or_else(|| "-".to_owned()),
+            or_dash(cluster.deployed.clone()),
         ]);
     }
     let wrong = all.iter().filter(|cluster| {

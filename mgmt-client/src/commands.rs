@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, io::Write as _};
 
-use broker_codec::data::escape;
+use broker_codec::data::escaped_lines;
 use mgmt_api::operator::{
     About, Adopted, AgentStatus, Changed, ClusterStatus, Failure, Program, Reloaded, Selection, Values,
 };
@@ -230,9 +230,9 @@ impl Daemon<'_> {
         if self.options.json {
             show_json(answer);
         } else if colours::are_wanted() {
-            print(&colours::painted(&escaped(text), exit));
+            print(&colours::painted(&escaped_lines(text), exit));
         } else {
-            print(&escaped(text));
+            print(&escaped_lines(text));
         }
     }
 
@@ -241,7 +241,7 @@ impl Daemon<'_> {
         if self.options.json {
             show_json(answer);
         } else {
-            print(&escaped(text));
+            print(&escaped_lines(text));
         }
     }
 }
@@ -257,7 +257,7 @@ pub(crate) fn print(text: &str) {
 
 /// Says something beside what is printed.
 pub(crate) fn note(text: &str) {
-    let _ = write!(std::io::stderr().lock(), "mgmtctl: {}", escaped(text));
+    let _ = write!(std::io::stderr().lock(), "mgmtctl: {}", escaped_lines(text));
 }
 
 /// What begins with a command.
@@ -267,14 +267,4 @@ fn in_progress(verb: &str) -> &str {
         "start" => "starting",
         _ => "restarting",
     }
-}
-
-/// What others have written does not drive the terminal.
-pub(crate) fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for line in text.lines() {
-        let _ = escape(line, &mut escaped);
-        escaped.push('\n');
-    }
-    escaped
 }

@@ -6,13 +6,14 @@ use std::{
     path::Path,
 };
 
+use broker_codec::data::escaped_lines;
 use mgmt_api::operator::{ConfigurationFile, Expected, Staged, Station, diff};
 
 use crate::{
     Exit,
     client::{ClientError, FILE_BYTES_MAX},
     cluster_file,
-    commands::{Daemon, escaped, note, show_json},
+    commands::{Daemon, note, show_json},
     options::{ConfigCommand, is_standard_input},
 };
 
@@ -120,7 +121,7 @@ fn text_of(file: &Path) -> Result<String, ClientError> {
 /// A configuration as a cluster file, or what of it cannot be written as such.
 fn as_cluster_file(config: &ConfigurationFile) -> Result<String, String> {
     let text = cluster_file::write(config);
-    if escaped(&text) != text {
+    if escaped_lines(&text) != text {
         return Err("control characters".to_owned());
     }
     let read = cluster_file::read(&text, "").map_err(|error| error.to_string())?;

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use broker_codec::data::escaped_lines;
 use mgmt_api::operator::{
     ConfigurationFile, Deployment, DeploymentState, Deployments, Expected, InstanceProgress, NodeProgress,
     Progress, counted, diff,
@@ -16,7 +17,7 @@ use tokio::time::sleep;
 use crate::{
     Exit,
     client::{ClientError, part},
-    commands::{Daemon, escaped, print},
+    commands::{Daemon, print},
     configurations::read,
     status::{lines, table_of},
 };
@@ -119,9 +120,9 @@ impl Daemon<'_> {
     /// Says something to people: where the answer is JSON, beside it.
     fn tell(&self, text: &str) {
         if self.options.json {
-            let _ = write!(io::stderr().lock(), "{}", escaped(text));
+            let _ = write!(io::stderr().lock(), "{}", escaped_lines(text));
         } else {
-            print(&escaped(text));
+            print(&escaped_lines(text));
         }
     }
 }
@@ -150,7 +151,7 @@ fn is_wanted(staged: &ConfigurationFile) -> bool {
     let _ = write!(
         io::stderr().lock(),
         "{}",
-        escaped(&question).trim_end_matches('\n')
+        escaped_lines(&question).trim_end_matches('\n')
     );
     let _ = io::stdin().read_line(&mut answer);
     matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
@@ -158,7 +159,7 @@ fn is_wanted(staged: &ConfigurationFile) -> bool {
 
 /// Takes the place of the last such line.
 fn progress_line(text: &str) {
-    let text = escaped(text);
+    let text = escaped_lines(text);
     let _ = write!(io::stderr().lock(), "\r\x1b[K{}", text.trim_end());
 }
 

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use broker_codec::data::escaped_lines;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use mgmt_api::operator::{Event, RESET};
@@ -13,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use crate::{
     Exit,
     client::{ClientError, broken, part},
-    commands::{Daemon, escaped, note},
+    commands::{Daemon, note},
 };
 
 /// How long nothing may come: a controller says each 15 s that it is there.
@@ -142,7 +143,7 @@ impl Daemon<'_> {
         let line = if self.options.json {
             data + "\n"
         } else {
-            escaped(&shown(&event))
+            escaped_lines(&shown(&event))
         };
         Ok(io::stdout().lock().write_all(line.as_bytes()))
     }

@@ -6,14 +6,15 @@ use std::{
     time::Duration,
 };
 
+use broker_codec::data::escaped_lines;
 use mgmt_api::operator::{Moment, NodeHistory, NodeReport, Outputs, counted};
 use tokio::time::sleep;
 
 use crate::{
     Exit,
     client::{ClientError, part},
-    commands::{Daemon, escaped, note},
-    status::{elapsed, lines, table_of},
+    commands::{Daemon, note},
+    status::{elapsed, lines, or_dash, table_of},
 };
 
 /// Between two looks at what a node has written.
@@ -87,7 +88,7 @@ impl Daemon<'_> {
         let text = if self.options.json {
             serde_json::to_string(moment).unwrap_or_default() + "\n"
         } else {
-            escaped(&written(outputs, &format!("{node}{process}, {time}")))
+            escaped_lines(&written(outputs, &format!("{node}{process}, {time}")))
         };
         let mut out = stdout().lock();
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
@@ -175,12 +176,11 @@ fn row(moment: &Moment) -> [String; 4] {
         reason,
         ..
     } = moment;
-    let shown = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     [
         time.clone(),
         state.to_string(),
-        shown(pid.map(|pid| pid.to_string())),
-        shown(reason.clone()),
+        or_dash(pid.map(|pid| pid.to_string())),
+        or_dash(reason.clone()),
     ]
 }
 

@@ -48,21 +48,20 @@ pub(crate) fn of_instances(status: &ClusterStatus, is_wide: bool) -> (String, Ex
     ];
     header.extend(is_wide.then_some("CLOCK"));
     let mut table = table_of(header);
-    let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
     let is = |is: bool| if is { "yes" } else { "no" }.to_owned();
     for report in &status.instances {
         let mut row = vec![
             report.instance.clone(),
             is(report.is_deployed),
             is(report.is_connected),
-            shown(&report.seconds.map(elapsed)),
-            shown(&report.address),
-            shown(&report.agent),
-            shown(&report.supervise),
-            shown(&report.configuration),
+            or_dash(report.seconds.map(elapsed)),
+            or_dash(report.address.clone()),
+            or_dash(report.agent.clone()),
+            or_dash(report.supervise.clone()),
+            or_dash(report.configuration.clone()),
             report.nodes.len().to_string(),
         ];
-        row.extend(is_wide.then(|| shown(&report.clock_ahead.map(clock))));
+        row.extend(is_wide.then(|| or_dash(report.clock_ahead.map(clock))));
         table.add_row(row);
     }
     let deployed = || status.instances.iter().filter(|report| report.is_deployed);
@@ -161,6 +160,11 @@ pub(crate) fn table_of<'a>(header: impl IntoIterator<Item = &'a str>) -> Table {
     table
 }
 
+/// What stands in a table, also where there is nothing.
+pub(crate) fn or_dash(value: Option<String>) -> String {
+    value.unwrap_or_else(|| "-".to_owned())
+}
+
 /// A table as it is printed.
 pub(crate) fn lines(table: &Table) -> String {
     let lines = table.lines().map(|line| format!("{}\n", line.trim_end()));
@@ -168,28 +172,27 @@ pub(crate) fn lines(table: &Table) -> String {
 }
 
 fn row(instance: &str, address: Option<&str>, node: &NodeReport, is_wide: bool) -> Vec<String> {
-    let shown = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     let mut row = vec![
         instance.to_owned(),
         node.node.clone(),
         node.role.to_string(),
         node.state.to_string(),
-        shown(node.pid.map(|pid| pid.to_string())),
-        shown(node.uptime.map(elapsed)),
+        or_dash(node.pid.map(|pid| pid.to_string())),
+        or_dash(node.uptime.map(elapsed)),
         node.restarts.to_string(),
     ];
     if is_wide {
         let beat = node.heartbeat.as_ref();
-        let port = |port: Option<u16>| shown(port.map(|port| port.to_string()));
+        let port = |port: Option<u16>| or_dash(port.map(|port| port.to_string()));
         let installed = node.zeek_installed.as_ref();
         let installed = installed.map(|version| format!(" ({version} is installed)"));
         row.extend([
-            shown(node.zeek.clone()) + &installed.unwrap_or_default(),
+            or_dash(node.zeek.clone()) + &installed.unwrap_or_default(),
             port(node.port),
             port(node.metrics_port),
-            shown(beat.map(|beat| format!("{} ago", elapsed(beat.age)))),
-            shown(beat.map(|beat| beat.dropped.to_string())),
-            shown(address.map(str::to_owned)),
+            or_dash(beat.map(|beat| format!("{} ago", elapsed(beat.age)))),
+            or_dash(beat.map(|beat| beat.dropped.to_string())),
+            or_dash(address.map(str::to_owned)),
         ]);
     }
     row

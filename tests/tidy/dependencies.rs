@@ -29,12 +29,12 @@ const DEPENDENCIES: &[(&str, &str)] = &[
     ),
     (
         "mgmt-controller",
-        "broker-codec broker-endpoint bytes clap clap_complete counters futures-util maud mgmt-api mgmt-daemon \
+        "broker-codec broker-endpoint bytes clap clap_complete counters futures-util hex maud mgmt-api mgmt-daemon \
          rusqlite rustix serde serde_json sha2 strum tar thiserror tokio tracing",
     ),
     (
         "mgmt-client",
-        "broker-codec clap clap_complete clap_mangen comfy-table http-body-util hyper hyper-util mgmt-api openssl percent-encoding serde serde_json \
+        "broker-codec clap clap_complete clap_mangen comfy-table futures-util http-body-util hyper hyper-util mgmt-api openssl percent-encoding serde serde_json \
          thiserror tokio tokio-openssl",
     ),
     (

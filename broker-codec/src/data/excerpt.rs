@@ -96,6 +96,16 @@ pub fn escape(text: &str, out: &mut (impl Write + ?Sized)) -> fmt::Result {
     out.write_str(rest)
 }
 
+/// A text of several lines, each [escaped](escape) and ended.
+pub fn escaped_lines(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for line in text.lines() {
+        let _ = escape(line, &mut escaped);
+        escaped.push('\n');
+    }
+    escaped
+}
+
 /// Whether a character must not reach a log or a terminal: it ends a line, begins a control sequence, cannot be seen, or
 /// changes the direction of the text around it.
 ///

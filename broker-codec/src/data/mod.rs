@@ -23,7 +23,7 @@ mod tests;
 pub use de::from_data;
 pub(crate) use de::from_event;
 pub use error::{DataError, DataErrorKind};
-pub use excerpt::{Excerpt, escape, excerpt_of, is_hostile};
+pub use excerpt::{Excerpt, escape, escaped_lines, excerpt_of, is_hostile};
 pub use kind::Kind;
 pub use leaf::{Address, EnumValue, Port, Protocol, Real, Subnet, Timespan, Timestamp};
 pub use limits::{DEPTH_MAX, EncodeError, LENGTH_MAX, VALUES_MAX};

@@ -66,7 +66,7 @@ pub(super) fn write(places: &Places, parts: &[(Part, Vec<u8>)]) -> io::Result<Ve
     let entry = |(part, bytes): &(Part, Vec<u8>)| Entry {
         name: part.name().to_owned(),
         bytes: bytes.len() as u64,
-        sha256: digest(bytes),
+        sha256: hex::encode(Sha256::digest(bytes)),
     };
     let manifest = Manifest {
         format: FORMAT,
@@ -148,7 +148,7 @@ impl Reader<'_> {
                 return Err(self.damaged(format!("something else stands where {} should", entry.name)));
             }
             let content = self.content(found, part.bytes_max())?;
-            if content.len() as u64 != entry.bytes || digest(&content) != entry.sha256 {
+            if content.len() as u64 != entry.bytes || hex::encode(Sha256::digest(&content)) != entry.sha256 {
                 return Err(self.damaged(format!("{} is not what was backed up", entry.name)));
             }
             parts.push((part, content));
@@ -208,13 +208,4 @@ fn no_backup(path: &Path, reason: &str) -> BackupError {
 /// Whether it is a file of this name, and no link or directory.
 fn is_file(entry: &tar::Entry<'_, impl Read>, name: &str) -> bool {
     entry.header().entry_type() == EntryType::Regular && *entry.path_bytes() == *name.as_bytes()
-}
-
-fn digest(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::new();
-    for byte in Sha256::digest(bytes) {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }

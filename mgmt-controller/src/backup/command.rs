@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-use broker_codec::data::escape;
+use broker_codec::data::escaped_lines;
 use broker_endpoint::with_causes;
 use clap::ArgMatches;
 use mgmt_daemon::program::complain;
@@ -178,10 +178,5 @@ fn say(text: &str) {
 
 /// Names that others chose do not drive the terminal.
 fn print(text: &str) {
-    let mut escaped = String::with_capacity(text.len());
-    for line in text.lines() {
-        let _ = escape(line, &mut escaped);
-        escaped.push('\n');
-    }
-    let _ = io::stdout().lock().write_all(escaped.as_bytes());
+    let _ = io::stdout().lock().write_all(escaped_lines(text).as_bytes());
 }

@@ -20,21 +20,11 @@ const SCHEMA: &str = "create table if not exists mgmt_clusters(\
 /// What is read of them.
 pub(super) type Clusters = BTreeMap<ClusterName, Configurations>;
 
-/// What is written into a row of a slot, by the cluster.
-const fn update(slot: Slot) -> &'static str {
+const fn column(slot: Slot) -> &'static str {
     match slot {
-        Slot::Staged => "update mgmt_clusters set staged = ?2 where cluster = ?1",
-        Slot::Ready => "update mgmt_clusters set ready = ?2 where cluster = ?1",
-        Slot::Deployed => "update mgmt_clusters set deployed = ?2 where cluster = ?1",
-    }
-}
-
-/// What cannot be read is kept when it is replaced, under the cluster's name.
-const fn before(slot: Slot) -> &'static str {
-    match slot {
-        Slot::Staged => "select ?1, staged from mgmt_clusters where cluster = ?1",
-        Slot::Ready => "select ?1, ready from mgmt_clusters where cluster = ?1",
-        Slot::Deployed => "select ?1, deployed from mgmt_clusters where cluster = ?1",
+        Slot::Staged => "staged",
+        Slot::Ready => "ready",
+        Slot::Deployed => "deployed",
     }
 }
 
@@ -57,10 +47,14 @@ impl Store {
         transaction.execute("insert or ignore into mgmt_clusters(cluster) values(?1)", [&name])?;
         let replaces = |slot, row: &UnreadableRow| row.slot == Some(slot) && row.key == name.as_bytes();
         for (slot, configuration) in &changes.entries {
+            let column = column(*slot);
+            // What cannot be read is kept, under the cluster's name.
+            let before = format!("select ?1, {column} from mgmt_clusters where cluster = ?1");
             for row in self.unreadable.iter().filter(|row| replaces(*slot, row)) {
-                set_aside(&transaction, &row.reason, before(*slot), &name)?;
+                set_aside(&transaction, &row.reason, &before, &name)?;
             }
-            transaction.execute(update(*slot), params![name, &encode(configuration)?[..]])?;
+            let update = format!("update mgmt_clusters set {column} = ?2 where cluster = ?1");
+            transaction.execute(&update, params![name, &encode(configuration)?[..]])?;
         }
         if let Some(dismissed) = &changes.dismissed {
             let dismissed: Vec<&Instance> = dismissed.iter().collect();
