@@ -4,13 +4,15 @@ use std::{
     fs,
     io::{self, Read, Write},
     os::unix::{
-        fs::{FileTypeExt, PermissionsExt},
+        fs::{FileTypeExt, MetadataExt, PermissionsExt},
         net::UnixStream,
     },
     path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Instant,
 };
 
-use rustix::process::Signal;
+use rustix::process::{Signal, getegid, geteuid};
 use tempfile::TempDir;
 
 use crate::support::{
@@ -20,6 +22,7 @@ use crate::support::{
     http::{answer, assert_problem, request},
     limit::Limit,
     mgmtctl,
+    program::Outcome,
 };
 
 struct Agent {
@@ -245,5 +248,58 @@ fn a_daemon_that_does_not_answer_is_not_waited_for_for_ever() {
     agent.daemon.signal(Signal::STOP);
     mgmtctl::ask(&agent.directory(), &["status"]).failed(3, "it may be stopped or hang");
     agent.daemon.signal(Signal::CONT);
+    agent.daemon.stop();
+}
+
+#[test]
+fn a_group_may_use_the_socket_for_what_its_role_allows() {
+    let directory = TempDir::with_prefix("group-").expect("a directory can be made");
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let socket = directory.path().join("agent.sock");
+    let gid = getegid();
+    let group = fs::read_to_string("/etc/group").expect("it can be read");
+    let group = group.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == gid.as_raw().to_string()).then_some(name)
+    });
+    let role = format!("{} read", group.expect("our group has a name"));
+    let path = socket.to_str().expect("text");
+    let agent = Agent::start(&["--control-socket", path, "--control-socket-group", &role]);
+    let found = fs::metadata(&socket).expect("it is there");
+    assert_eq!((found.mode() & 0o777, found.gid()), (0o660, gid.as_raw()));
+
+    let program = directory.path().join("mgmtctl");
+    fs::copy(mgmtctl::binary(), &program).expect("it can be copied");
+    let ask = |user: &[&str], command: &[&str]| {
+        let mut words = user
+            .iter()
+            .copied()
+            .chain([program.to_str().expect("text"), "--socket", path]);
+        let mut asking = Command::new(words.next().expect("a program"));
+        let asking = asking.args(words).args(command).current_dir("/");
+        Outcome::of(
+            asking
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("it starts"),
+            "mgmtctl",
+            Instant::now(),
+        )
+    };
+    assert!(ask(&[], &["whoami"]).printed().contains("admin in all clusters"));
+    if geteuid().is_root() {
+        let member = format!("--regid={}", gid.as_raw());
+        let other = ["setpriv", "--reuid=65534", &member, "--clear-groups"];
+        assert!(
+            ask(&other, &["whoami"])
+                .printed()
+                .ends_with(": read in all clusters\n")
+        );
+        ask(&other, &["reload"]).failed(1, "this takes the role admin in all clusters; user 65534");
+        let stranger = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+        ask(&stranger, &["whoami"]).failed(3, "Permission denied");
+    }
     agent.daemon.stop();
 }

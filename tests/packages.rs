@@ -136,7 +136,10 @@ fn packages_are_installed_upgraded_with_nodes_running_rebooted_and_removed() {
     let stored = container.sh(
         "cd / && mgmt-controller store backup /srv/backup.tar && mgmt-controller store verify && mgmt-controller store inspect",
     );
-    assert!(stored.contains("deployed: ") && stored.contains("instances: 1, nodes: 2"), "{stored}");
+    assert!(
+        stored.contains("deployed: ") && stored.contains("instances: 1, nodes: 2"),
+        "{stored}"
+    );
 
     let agent = container.sh("systemctl show -P MainPID mgmt-agent");
     container.sh(&format!("dpkg --install {next}/*.deb"));

@@ -57,7 +57,7 @@ pub enum Proof {
 }
 
 impl Principal {
-    /// What it may. Who can open the control socket may everything: its mode says who can. So may WebSocket clients and Broker peers where no
+    /// What it may do. The daemon's user and root, who ask on the control socket, may do everything; so may WebSocket clients and Broker peers where no
     /// roles are set, as with Zeek.
     pub fn grant(&self) -> Grant {
         let grant = self.grant.clone();

@@ -128,6 +128,13 @@ pub static COMMON: &[Setting] = &[
     )
     .option(One("FILE")),
     Setting::new(
+        "control_socket_group",
+        "",
+        "A group of the host whose users may use the control socket, too, and what they may do there: `GROUP ROLE`, as in `operators read` \
+         ([secure](secure.md#the-control-socket))",
+    )
+    .option(One("GROUP ROLE")),
+    Setting::new(
         "http_listen",
         "off",
         "Where to serve `mgmtctl`, Prometheus and other programs by HTTP: an IP address and a port in one, as in `0.0.0.0:2148`, or `off`. Other addresses than loopback ones need TLS",

@@ -16,6 +16,7 @@ use super::{
     installation::Installation,
     resolver::{Resolved, Resolver, join_plain},
     roles::RoleLine,
+    socket::SocketConfig,
     value::TimeOfDay,
 };
 use crate::log::LogFormat;
@@ -50,9 +51,9 @@ pub struct DaemonConfig {
     pub log_format: LogFormat,
     /// Where to announce the bound addresses.
     pub ready_file: Option<PathBuf>,
-    /// Where operators ask, absolute.
-    pub control_socket: PathBuf,
-    /// How they ask over TCP.
+    /// Where operators of this host ask.
+    pub control_socket: SocketConfig,
+    /// How others ask over TCP.
     pub http: HttpConfig,
     /// Who may what by its certificate; nothing if that is not asked for.
     pub roles: Vec<RoleLine>,
@@ -106,9 +107,7 @@ impl Resolver<'_> {
         let retry: Duration = self.take("connect_retry");
         let working_dir = join_plain(&state_dir.join("nodes"), directory);
         DaemonConfig {
-            control_socket: self
-                .file("control_socket")
-                .unwrap_or_else(|| working_dir.join("control.sock")),
+            control_socket: self.control_socket(&working_dir),
             http: self.http(&working_dir),
             roles: self.roles(),
             audit_log: self.audit_log(&working_dir),

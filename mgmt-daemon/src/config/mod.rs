@@ -24,6 +24,7 @@ mod redefs;
 mod resolver;
 mod roles;
 mod setting;
+mod socket;
 mod value;
 
 pub use self::{
@@ -40,6 +41,7 @@ pub use self::{
     resolver::{Resolved, Resolver, join_plain},
     roles::{RoleLine, WITHOUT_CERTIFICATE},
     setting::{OwnCommand, Schema, Setting, Takes},
+    socket::{SocketConfig, SocketGroup},
     value::{Choice, Notation, TimeOfDay, Value, ValueError, record},
 };
 pub use crate::log::LogFormat;

@@ -129,7 +129,10 @@ mod tests {
     use tokio::{io::AsyncWriteExt, net::UnixStream, sync::mpsc, task::spawn_blocking};
 
     use super::{super::socket::ControlSocket, *};
-    use crate::audit::tests::{appears, watch};
+    use crate::{
+        audit::tests::{appears, watch},
+        config::SocketConfig,
+    };
 
     #[tokio::test]
     async fn a_request_whose_client_does_not_wait_for_the_answer_has_its_line() {
@@ -142,7 +145,7 @@ mod tests {
             pending::<()>().await;
         };
         let routes = Router::new().route("/restart", post(hangs));
-        let _open = ControlSocket::open(&socket, routes, &audit).unwrap();
+        let _open = ControlSocket::open(&SocketConfig::at(&socket), routes, &audit).unwrap();
         let watch = watch(home.path());
         let mut stream = UnixStream::connect(&socket).await.unwrap();
         let request = b"POST /restart HTTP/1.1\r\nHost: a\r\n\r\n";

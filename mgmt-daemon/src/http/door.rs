@@ -1,6 +1,6 @@
 //! How a request gets to the daemon's loop, and the answer back.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::Path};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use axum::{
     Extension, Router,
@@ -29,7 +29,7 @@ use super::{
 use crate::{
     Counted,
     audit::{Audit, What},
-    config::HttpConfig,
+    config::{HttpConfig, SocketConfig},
     error::HostError,
     grants::Grants,
     metrics::Durations,
@@ -168,7 +168,7 @@ impl<Q: Send + 'static> Operators<Q> {
     ///
     /// If TCP is configured, and cannot be had. Without its control socket the daemon goes on, and says so.
     pub async fn serve(
-        socket: &Path,
+        socket: &SocketConfig,
         http: &HttpConfig,
         about: About,
         shared: Shared,

@@ -5,8 +5,8 @@
 //!              <-- JSON, Problem <--           <-- Operators::answer <--
 //! ```
 //!
-//! What is asked goes to the core like what comes any other way; routes translate, and decide nothing. Who may open the control socket may ask for
-//! everything: its mode says who, the daemon's own user and root. Over TCP each request shows a token or a certificate ([`admit`]); what it may with the
+//! What is asked goes to the core like what comes any other way; routes translate, and decide nothing. The daemon's own user and root may ask for
+//! everything on the control socket, and a group, if one is configured, for what its role allows. Over TCP each request shows a token or a certificate ([`admit`]); what it may with the
 //! role that it has is for the core to decide, and for [`own`] and [`watch`] where the core is not asked.
 //!
 //! Limits: [`CONNECTIONS_MAX`](socket::CONNECTIONS_MAX) connections to the socket at a time, the others wait; over TCP those of [`tcp`]; a request's

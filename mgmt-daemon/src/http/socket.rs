@@ -1,15 +1,17 @@
-//! The control socket: a Unix socket that only the daemon's user and root may connect to.
+//! The control socket: a Unix socket that the daemon's user and root may connect to, and a group if one is configured.
 
 use std::{
-    fs::{self, Metadata},
+    fs::{self, Metadata, Permissions},
     io,
-    path::{Path, PathBuf},
+    os::unix::fs::{PermissionsExt as _, lchown},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
 
 use axum::{Extension, Router, middleware};
 use mgmt_api::{Principal, Transport};
+use rustix::process::geteuid;
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -21,10 +23,16 @@ use super::{
     audited,
     connection::{self, Lasting, complete},
 };
-use crate::{audit::Audit, files};
+use crate::{
+    audit::Audit,
+    config::{SocketConfig, SocketGroup},
+    files,
+};
 
 /// How many connections are served at a time.
 pub(super) const CONNECTIONS_MAX: usize = 64;
+/// Where a group may use it.
+const GROUP_MODE: u32 = 0o660;
 /// How often it is looked whether the socket still has its path: it may have been removed, with its directory or alone.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// How long to wait when no connection can be accepted, as where there are too many open files.
@@ -38,14 +46,14 @@ pub(super) struct ControlSocket {
 
 impl ControlSocket {
     /// Listens at this path, if that is possible: nodes are kept, and peers are served, also where no operator can ask.
-    pub(super) fn open(path: &Path, routes: Router, audit: &Audit) -> Option<Self> {
+    pub(super) fn open(config: &SocketConfig, routes: Router, audit: &Audit) -> Option<Self> {
         let routes = complete(routes).layer(middleware::from_fn_with_state(audit.clone(), audited::audit));
-        Self::listen(path, routes)
+        Self::listen(config, routes)
             .inspect_err(|error| {
                 tracing::warn!(
                     "operators cannot ask this daemon: it cannot listen on its control socket {}: {error}; \
                      see the setting control_socket",
-                    path.display()
+                    config.path.display()
                 );
             })
             .ok()
@@ -57,8 +65,8 @@ impl ControlSocket {
     ///
     /// Those of the file system; if another daemon listens there; and if the path is longer than a socket's may be, which is 107 bytes, and leads elsewhere than into the
     /// current directory.
-    fn listen(path: &Path, routes: Router) -> io::Result<Self> {
-        let listener = Listener::at(path)?;
+    fn listen(config: &SocketConfig, routes: Router) -> io::Result<Self> {
+        let listener = Listener::new(config.clone())?;
         Ok(Self {
             task: tokio::spawn(accept(listener, routes)),
         })
@@ -67,30 +75,34 @@ impl ControlSocket {
 
 /// A socket that listens. Its file goes with it.
 struct Listener {
-    path: PathBuf,
+    config: SocketConfig,
     socket: UnixListener,
     /// Its file as it was made.
     file: Option<Metadata>,
 }
 
 impl Listener {
-    fn at(path: &Path) -> io::Result<Self> {
+    fn new(config: SocketConfig) -> io::Result<Self> {
+        let path = &config.path;
         // In the directory that the daemon works in, its path is as long as its name.
         let directory = std::env::current_dir();
         let short = directory
             .ok()
             .and_then(|directory| path.strip_prefix(directory).ok());
         let socket = UnixListener::from_std(files::listen(short.unwrap_or(path))?)?;
+        if let Some(group) = &config.group {
+            admit(path, group.gid);
+        }
         Ok(Self {
             socket,
             file: fs::symlink_metadata(path).ok(),
-            path: path.to_owned(),
+            config,
         })
     }
 
     /// Whether the path is this socket's.
     fn is_there(&self) -> bool {
-        let found = fs::symlink_metadata(&self.path);
+        let found = fs::symlink_metadata(&self.config.path);
         matches!((&self.file, found), (Some(made), Ok(found)) if files::is_same(made, &found))
     }
 
@@ -99,8 +111,8 @@ impl Listener {
         if self.is_there() {
             return;
         }
-        let path = self.path.clone();
-        match Self::at(&path) {
+        let path = &self.config.path;
+        match Self::new(self.config.clone()) {
             Ok(listener) => {
                 tracing::warn!(
                     "the control socket {} was gone, and is there again",
@@ -122,10 +134,22 @@ impl Listener {
     }
 }
 
+/// Lets the users of a group connect.
+fn admit(path: &Path, gid: u32) {
+    let admitted = lchown(path, None, Some(gid))
+        .and_then(|()| fs::set_permissions(path, Permissions::from_mode(GROUP_MODE)));
+    if let Err(error) = admitted {
+        tracing::warn!(
+            "the group of control_socket_group cannot use the control socket {}: {error}; the daemon's user must be a member of it",
+            path.display()
+        );
+    }
+}
+
 impl Drop for Listener {
     fn drop(&mut self) {
         if self.is_there() {
-            let _ = fs::remove_file(&self.path);
+            let _ = fs::remove_file(&self.config.path);
         }
     }
 }
@@ -158,7 +182,12 @@ async fn accept(mut listener: Listener, routes: Router) {
         let Some((place, accepted)) = accepted else { return };
         match accepted {
             Ok((stream, _)) => {
-                connections.spawn(serve(stream, routes.clone(), place));
+                connections.spawn(serve(
+                    stream,
+                    routes.clone(),
+                    listener.config.group.clone(),
+                    place,
+                ));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection on the control socket, and tries again");
@@ -169,8 +198,9 @@ async fn accept(mut listener: Listener, routes: Router) {
     }
 }
 
-async fn serve(stream: UnixStream, routes: Router, _place: OwnedSemaphorePermit) {
+async fn serve(stream: UnixStream, routes: Router, group: Option<SocketGroup>, _place: OwnedSemaphorePermit) {
     let Ok(peer) = stream.peer_cred() else { return };
+    let is_own = [0, geteuid().as_raw()].contains(&peer.uid());
     let principal = Principal {
         transport: Transport::ControlSocket {
             uid: peer.uid(),
@@ -178,7 +208,7 @@ async fn serve(stream: UnixStream, routes: Router, _place: OwnedSemaphorePermit)
         },
         address: None,
         certificate: None,
-        grant: None,
+        grant: group.filter(|_| !is_own).map(|group| group.grant()),
     };
     let lasting = Lasting::default();
     let routes = routes

@@ -139,7 +139,7 @@ mod tests {
     use super::{super::door::Asked, *};
     use crate::{
         audit::Audit,
-        config::HttpConfig,
+        config::{HttpConfig, SocketConfig},
         grants::Grants,
         http::{Operators, Shared},
         metrics::Durations,
@@ -167,8 +167,15 @@ mod tests {
             counters: Counters::default(),
             audit: Audit::default(),
         };
-        let operators =
-            Operators::<()>::serve(&socket, &http, about, shared, Router::new(), |()| "none").await;
+        let operators = Operators::<()>::serve(
+            &SocketConfig::at(&socket),
+            &http,
+            about,
+            shared,
+            Router::new(),
+            |()| "none",
+        )
+        .await;
         let mut operators = operators.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         let asked = async {
