@@ -128,9 +128,14 @@ fn requests_that_cannot_be_carried_out_are_told_what_is_wrong_with_them() {
         (&of_agent, stop.to_owned()),
         (&of_controller, format!("POST {cluster}/stop")),
     ] {
-        for none in ["{}", "[]", r#"{"nodes": []}"#, r#"{"nodes": ["a"], "all": true}"#] {
+        for none in ["{}", r#"{"nodes": []}"#, r#"{"nodes": ["a"], "all": true}"#] {
             assert_problem(&request(directory, &path, none), 400, "say which nodes are meant");
         }
+        assert_problem(
+            &request(directory, &path, r#"[["a"]]"#),
+            400,
+            "it is a JSON array",
+        );
     }
     assert_problem(
         &request(

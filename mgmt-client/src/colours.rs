@@ -13,7 +13,9 @@ const YELLOW: u8 = 33;
 
 /// Whether standard output is to have colours.
 pub(crate) fn are_wanted() -> bool {
-    stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    stdout().is_terminal()
+        && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && env::var_os("TERM").is_none_or(|terminal| terminal != "dumb")
 }
 
 /// A status with its states in colours, and its last line in that of the exit code. The text is [escaped](crate::commands::escaped).

@@ -82,7 +82,14 @@ fn candidates(which: Names) -> Vec<CompletionCandidate> {
     };
     let told = runtime.block_on(async { timeout(PATIENCE, names(&options, which)).await });
     let names = told.map_or_else(|_| Vec::new(), Result::unwrap_or_default);
-    names.into_iter().map(CompletionCandidate::new).collect()
+    let plain = names.into_iter().filter(|name| is_plain(name));
+    plain.map(CompletionCandidate::new).collect()
+}
+
+/// Whether a name means nothing else to a shell, which puts it into the command line as it is: who deploys chooses names.
+fn is_plain(name: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.:@+".contains(c);
+    !name.is_empty() && !name.starts_with('-') && name.chars().all(is_plain)
 }
 
 async fn names(options: &Options, which: Names) -> Result<Vec<String>, ClientError> {
@@ -115,8 +122,29 @@ async fn names(options: &Options, which: Names) -> Result<Vec<String>, ClientErr
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn what_is_completed_is_there() {
-        super::command().debug_assert();
+        command().debug_assert();
+    }
+
+    #[test]
+    fn names_that_a_shell_would_act_on_are_not_completed() {
+        for (name, expected) in [
+            ("worker-1", true),
+            ("lab.example:a_b@c+d", true),
+            ("$(touch${IFS}x)", false),
+            ("`id`", false),
+            ("*", false),
+            ("a b", false),
+            ("a;b", false),
+            ("~", false),
+            ("-f", false),
+            ("ü", false),
+            ("", false),
+        ] {
+            assert_eq!(is_plain(name), expected, "{name}");
+        }
     }
 }

@@ -61,7 +61,6 @@ impl From<Exit> for ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "it is a command")]
 fn main() -> ExitCode {
     completion::complete_if_asked();
     let options = match Options::try_parse() {
@@ -82,7 +81,7 @@ fn main() -> ExitCode {
         Err(error) => Err(ClientError::Broken(error.to_string())),
     };
     let exit = outcome.unwrap_or_else(|error| {
-        eprintln!("mgmtctl: {error}");
+        commands::note(&error.to_string());
         error.exit()
     });
     exit.into()

@@ -141,7 +141,16 @@ impl Server {
             }
             _ => return Err(wrong("it begins with https://")),
         };
-        let port = authority.port_u16().unwrap_or(PORT);
+        let port = match authority
+            .as_str()
+            .rsplit_once(']')
+            .map_or(authority.as_str(), |(_, rest)| rest)
+        {
+            rest if !rest.contains(':') => PORT,
+            _ => authority
+                .port_u16()
+                .ok_or_else(|| wrong("its port is 1 to 65535"))?,
+        };
         Ok(Self {
             url: url.trim_end_matches('/').to_owned(),
             authority: format!("{}:{port}", authority.host()),

@@ -172,13 +172,14 @@ async fn deployment(operator: Operator, Path((cluster, id)): Path<(String, Strin
 
 /// What a change takes to be deployed, if it says so.
 fn expected(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
-    match (headers.get(IF_MATCH), headers.get(IF_NONE_MATCH)) {
-        (None, None) => Ok(None),
-        (Some(tag), None) => {
+    let all = |name| headers.get_all(name).iter().collect::<Vec<_>>();
+    match (&all(IF_MATCH)[..], &all(IF_NONE_MATCH)[..]) {
+        ([], []) => Ok(None),
+        ([tag], []) => {
             let tag = String::from_utf8_lossy(tag.as_bytes()).into_owned();
             Ok(Some(Expected::Tag(tag)))
         }
-        (None, Some(tag)) if tag == "*" => Ok(Some(Expected::Nothing)),
+        ([], [tag]) if *tag == "*" => Ok(Some(Expected::Nothing)),
         _ => Err(Problem::new(
             StatusCode::BAD_REQUEST,
             "give If-Match with one entity tag, or If-None-Match: *",

@@ -206,7 +206,11 @@ fn the_commands_of_the_page_about_backups_do_what_it_says() {
                 mgmtctl::ask(&host.directory(NAME), &["adopt"]).printed();
                 on.status_until("all as deployed");
             }
-            ["mgmtctl", "adopt"] => _ = mgmtctl::ask(&host.directory(NAME), &["adopt"]).printed(),
+            // It obeys the right one by now.
+            ["mgmtctl", "adopt"] => {
+                mgmtctl::ask(&host.directory(NAME), &["adopt"])
+                    .failed(1, "which is connected, and refuses no other");
+            }
             _ => panic!("{command}"),
         }
     }

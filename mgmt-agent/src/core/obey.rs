@@ -94,13 +94,19 @@ impl Agent {
     ///
     /// # Errors
     ///
-    /// If there are several.
+    /// If several are refused, or none, and one is obeyed.
     pub(super) fn adopt(&mut self, turn: &mut Turn, who: &str) -> Result<Adopted, NotDone> {
         let refused: Vec<EndpointId> = self.controllers.refused().map(|(peer, _)| peer).collect();
         let before = self.controllers.remembered.clone();
         match refused[..] {
             [] if self.controllers.obeyed.is_none() => self.controllers.remembered = None,
-            [] => {}
+            [] => {
+                let obeyed = before.as_ref().map(ToString::to_string).unwrap_or_default();
+                let reason = format!(
+                    "this agent obeys {obeyed}, which is connected, and refuses no other: if another is to be obeyed, stop that one first"
+                );
+                return Err(NotDone::new(NotDoneKind::Conflict, reason));
+            }
             [peer] => _ = self.controllers.obey(peer),
             _ => {
                 let ids: Vec<String> = self.controllers.refused().map(|(_, id)| id.to_string()).collect();

@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
+use broker_codec::data::escape;
 use serde::Serialize;
 use strum::Display;
 
@@ -165,13 +166,20 @@ pub fn place(
 ) -> String {
     let subject = subject(*what, name);
     match fields.first() {
-        Some(Field { name, .. }) => format!("{subject}: {name}"),
+        Some(Field { name, .. }) => format!("{subject}: {}", in_line(name)),
         None => subject,
     }
 }
 
 fn subject(what: What, name: &str) -> String {
-    format!("{what} {name}")
+    format!("{what} {}", in_line(name))
+}
+
+/// A name or a value, in which a line does not end.
+fn in_line(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    let _ = escape(text, &mut escaped);
+    escaped
 }
 
 /// The differences in words, a line each, and their sum.
@@ -191,9 +199,9 @@ pub fn in_words(differences: &[Difference], new: &ConfigurationFile) -> String {
                 let _ = writeln!(words, "{subject} is removed");
             }
             Change::Added => {
-                let fields = fields
-                    .iter()
-                    .filter_map(|Field { name, new, .. }| Some(format!("{name} {}", new.as_ref()?)));
+                let fields = fields.iter().filter_map(|Field { name, new, .. }| {
+                    Some(in_line(&format!("{name} {}", new.as_ref()?)))
+                });
                 let fields: Vec<String> = fields.collect();
                 let fields = if fields.is_empty() {
                     String::new()
@@ -207,7 +215,9 @@ pub fn in_words(differences: &[Difference], new: &ConfigurationFile) -> String {
                     .nodes
                     .iter()
                     .find(|node| is_node && node.name == name.as_str());
-                let on = on.map_or_else(String::new, |node| format!(" on {}", text(&node.instance)));
+                let on = on.map_or_else(String::new, |node| {
+                    format!(" on {}", in_line(&text(&node.instance)))
+                });
                 for field in fields {
                     let _ = writeln!(words, "{subject}{on}: {}", changed(field));
                 }
@@ -221,7 +231,7 @@ pub fn in_words(differences: &[Difference], new: &ConfigurationFile) -> String {
 fn changed(Field { name, old, new }: &Field) -> String {
     let is = new.as_ref().map_or("not set".to_owned(), Clone::clone);
     let was = old.as_ref().map_or("not set".to_owned(), Clone::clone);
-    format!("{name} is {is}, was {was}")
+    in_line(&format!("{name} is {is}, was {was}"))
 }
 
 fn sum(differences: &[Difference]) -> String {
@@ -298,6 +308,25 @@ mod tests {
                 "2 instances and 3 nodes differ",
             ]
         );
+    }
+
+    #[test]
+    fn names_and_values_make_no_lines_of_their_own() {
+        let new: ConfigurationFile = from_value(json!({
+            "nodes": [{ "name": "m\nnothing differs", "instance": "a\nb", "role": "worker", "env": { "A": "1\nnode x is removed" } }],
+        }))
+        .unwrap();
+        let differences = between(&ConfigurationFile::default(), &new);
+        let told = in_words(&differences, &new);
+        assert_eq!(told.lines().count(), 2, "{told}");
+        assert!(
+            told.contains(r"m\nnothing differs is new: env A 1\nnode x"),
+            "{told}"
+        );
+        let mut old = new.clone();
+        old.nodes[0].interface = Some("e\nf".into());
+        let told = in_words(&between(&old, &new), &new);
+        assert_eq!(told.lines().count(), 2, "{told}");
     }
 
     #[test]

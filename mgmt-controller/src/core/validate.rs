@@ -5,14 +5,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use broker_codec::data::{Port, ZeekString};
+use broker_codec::data::{Excerpt, Port, ZeekString, is_hostile};
 use mgmt_api::{ClusterRole, Configuration, Node};
 
 use super::settings::Settings;
 
+/// How many instances a configuration may have.
+const INSTANCES_MAX: usize = 10_000;
+
+/// How many nodes.
+const NODES_MAX: usize = 50_000;
+
 /// Why a configuration cannot be staged, in Zeek's words, sorted by their bytes, and what this project adds; nothing if it can.
 pub(super) fn validate(config: &Configuration, settings: &Settings) -> Vec<ZeekString> {
+    // Nothing else of so many is looked at: others wait meanwhile.
+    let errors = too_many(config);
+    if !errors.is_empty() {
+        return errors;
+    }
     let mut errors = [
+        unreadable_names(config),
         repeated_names(
             "instances",
             config.instances.iter().map(|instance| &instance.name),
@@ -29,6 +41,37 @@ pub(super) fn validate(config: &Configuration, settings: &Settings) -> Vec<ZeekS
     .concat();
     errors.sort();
     errors
+}
+
+/// DIFFERENCE(readable-names): names are in logs, in tables and on terminals.
+fn unreadable_names(config: &Configuration) -> Vec<ZeekString> {
+    let instances = config
+        .instances
+        .iter()
+        .map(|instance| ("instance", &instance.name));
+    let nodes = config.nodes.iter().map(|node| ("node", &node.name));
+    let unreadable = instances
+        .chain(nodes)
+        .filter(|(_, name)| name.to_str_lossy().chars().any(is_hostile));
+    let errors = unreadable.map(|(what, name)| {
+        format!(
+            "{what} {:?} has characters in its name that cannot be shown",
+            Excerpt::new(name.as_bytes())
+        )
+        .into()
+    });
+    errors.collect()
+}
+
+fn too_many(config: &Configuration) -> Vec<ZeekString> {
+    let counts = [
+        ("instances", config.instances.len(), INSTANCES_MAX),
+        ("nodes", config.nodes.len(), NODES_MAX),
+    ];
+    let exceeded = counts.into_iter().filter(|(_, count, max)| count > max);
+    let errors = exceeded
+        .map(|(what, count, max)| format!("{count} {what} are too many: a cluster may have {max}").into());
+    errors.collect()
 }
 
 /// Whether a node of this role listens for Broker connections of other nodes.

@@ -151,3 +151,32 @@ fn no_request_time_out_is_too_short_or_too_long() {
         );
     }
 }
+
+/// What staging this comes to; one instance more than these, with each name.
+fn staged(instances: usize, names: &[&str]) -> Vec<ClientResponse> {
+    let numbered = (0..instances).map(|number| number.to_string());
+    let names = numbered.chain(names.iter().map(|&name| name.to_owned()));
+    let instances = names.map(|name| Instance::new(&*name));
+    let request = ClientRequest::StageConfiguration {
+        reqid: "r".into(),
+        config: Configuration::new("c", instances, []),
+    };
+    ask(
+        &mut controller(Settings::default(), Configurations::default()),
+        Now::START,
+        request,
+    )
+}
+
+#[test]
+fn a_cluster_has_only_so_many_instances_and_their_names_can_be_shown() {
+    assert_eq!(staged(10_000, &[]), [], "it waits for the store");
+    assert_eq!(
+        error(&staged(10_001, &[])),
+        "10001 instances are too many: a cluster may have 10000"
+    );
+    assert_eq!(
+        error(&staged(0, &["a\nb"])),
+        r#"instance "a\nb" has characters in its name that cannot be shown"#
+    );
+}

@@ -33,6 +33,8 @@ pub struct Line {
 pub struct What {
     /// Its kind.
     pub request: String,
+    /// Whether it only shows something.
+    pub is_read: bool,
     pub cluster: Option<String>,
     /// Nodes, or what else it is about.
     pub targets: Vec<String>,
@@ -50,6 +52,7 @@ impl What {
         let kind = name.rsplit("::").next().unwrap_or(name);
         Self {
             request: kind.trim_end_matches("_request").to_owned(),
+            is_read: kind.starts_with("get_"),
             id: Some(text(reqid)),
             ..Self::default()
         }
@@ -63,6 +66,8 @@ pub enum Outcome {
     /// Who has asked may not.
     Refused(String),
     Failed(String),
+    /// Whether it was done is not known.
+    Unknown(String),
 }
 
 #[derive(Serialize)]
@@ -107,6 +112,7 @@ impl Line {
     pub(super) fn to_json(&self) -> Vec<u8> {
         let What {
             request,
+            is_read: _,
             cluster,
             targets,
             id,
@@ -118,6 +124,7 @@ impl Line {
             Outcome::Done => ("done", None),
             Outcome::Refused(reason) => ("refused", Some(reason)),
             Outcome::Failed(reason) => ("failed", Some(reason)),
+            Outcome::Unknown(reason) => ("unknown", Some(reason)),
         };
         end(&Json {
             time: self.time.to_string(),
@@ -134,6 +141,21 @@ impl Line {
             before: before.as_ref().map(short),
             after: after.as_ref().map(short),
         })
+    }
+
+    /// Whether something was asked for that only shows something, by one who may.
+    pub(super) fn is_of_read(&self) -> bool {
+        self.what.is_read && !matches!(self.outcome, Outcome::Refused(_))
+    }
+
+    /// Who has asked, whatever the connection.
+    pub(super) fn sender(&self) -> Option<String> {
+        let principal = self.who.as_ref()?;
+        let Who { kind, name, .. } = who(principal);
+        match principal.address {
+            Some(address) if matches!(kind, "client" | "peer") => Some(format!("{kind} at {}", address.ip())),
+            _ => Some(format!("{kind} {name}")),
+        }
     }
 
     /// What stands in the place of lines that are lost.

@@ -6,6 +6,7 @@
 mod file;
 mod line;
 mod pending;
+mod reads;
 
 use std::{
     io,
@@ -20,7 +21,7 @@ use std::{
 
 use counters::Counters;
 
-use self::file::AuditFile;
+use self::{file::AuditFile, reads::Reads};
 pub use self::{
     line::{Line, Outcome, What},
     pending::Pending,
@@ -42,6 +43,7 @@ struct Shared {
     path: PathBuf,
     queue: SyncSender<Entry>,
     counters: Counters<Counted>,
+    reads: Mutex<Reads>,
     /// Why lines are lost, if they are.
     trouble: Mutex<Option<String>>,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
@@ -82,11 +84,13 @@ impl Audit {
             path: path.to_owned(),
             queue,
             counters,
+            reads: Mutex::default(),
             trouble: Mutex::default(),
             thread: Mutex::default(),
         });
         let writer = Writer {
             file: AuditFile::new(path.to_owned()),
+            told: 0,
             shared: Arc::clone(&shared),
         };
         (Self(Some(shared)), writer, entries)
@@ -99,9 +103,15 @@ impl Audit {
         let _ = shared.queue.try_send(Entry::Open);
     }
 
-    /// Writes a line. Never waits.
+    /// Writes a line, unless it is one of too many about what was only shown. Never waits.
     pub fn record(&self, line: Line) {
         let Some(shared) = &self.0 else { return };
+        if line.is_of_read()
+            && let Some(reader) = line.sender()
+            && !lock(&shared.reads).has_line(reader)
+        {
+            return shared.counters.increment(Counted::AuditReadsLeftOut);
+        }
         if shared.queue.try_send(Entry::Write(Box::new(line))).is_err() {
             shared.lost("it is not written fast enough");
         }
@@ -152,6 +162,8 @@ impl Shared {
 
 struct Writer {
     file: AuditFile,
+    /// How many lost lines the log itself tells of.
+    told: u64,
     shared: Arc<Shared>,
 }
 
@@ -190,11 +202,13 @@ impl Writer {
 
     /// The log itself says how many lines it lacks: if that can be written, others can.
     fn try_again(&mut self) {
-        let tried = match self.shared.counters.get(Counted::AuditLinesLost) {
+        let lost = self.shared.counters.get(Counted::AuditLinesLost);
+        let tried = match lost - self.told {
             0 => self.file.open(),
-            lost => self.file.write(&Line::gap(lost)),
+            untold => self.file.write(&Line::gap(untold)),
         };
         if tried.is_ok() {
+            self.told = lost;
             self.shared.recovered();
         }
     }

@@ -151,16 +151,19 @@ impl IntoResponse for Answer {
     }
 }
 
-/// What a body says, as JSON.
+/// What a body says, as a JSON object.
 ///
 /// # Errors
 ///
 /// 400, with the place in the body.
 pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            format!("the body is not what was to come: {error}"),
-        )
-    })
+    let wrong = |reason: &str| {
+        let detail = format!("the body is not what was to come: {reason}");
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    };
+    // serde takes an array for an object, by the order of its fields.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(wrong("it is a JSON array, and no object"));
+    }
+    serde_json::from_slice(body).map_err(|error| wrong(&error.to_string()))
 }

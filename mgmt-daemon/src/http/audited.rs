@@ -82,7 +82,10 @@ impl Drop for Open {
 pub(super) async fn audit(State(audit): State<Audit>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let note = Note::default();
-    note.complete(|what| what.request = format!("{} {path}", request.method()));
+    note.complete(|what| {
+        what.request = format!("{} {path}", request.method());
+        what.is_read = request.method().is_safe();
+    });
     if let Some(user) = request.extensions().get() {
         note.is_of(user);
     }
@@ -94,7 +97,7 @@ pub(super) async fn audit(State(audit): State<Audit>, mut request: Request, next
         address: caller.map(|caller| caller.address),
         is_of_monitor: is_of_monitor(path),
         note: note.clone(),
-        outcome: Outcome::Failed("the connection ended before the answer".to_owned()),
+        outcome: Outcome::Unknown("the connection ended before the answer".to_owned()),
     };
     request.extensions_mut().insert(note);
     let response = next.run(request).await;
@@ -159,7 +162,7 @@ mod tests {
         .await
         .unwrap();
         let line = fs::read_to_string(&log).unwrap();
-        let words = r#""request":"POST /restart","outcome":"failed","reason":"the connection ended before the answer""#;
+        let words = r#""request":"POST /restart","outcome":"unknown","reason":"the connection ended before the answer""#;
         assert!(line.contains(words), "{line}");
     }
 }

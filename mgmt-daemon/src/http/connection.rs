@@ -25,10 +25,13 @@ use super::answer::Problem;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// The longest body of a request, in bytes.
 pub(super) const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// How long a connection may last. The core answers within `request_timeout` and some seconds, 10 s by default.
-pub(super) const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long requests may begin on a connection.
+const KEPT_ALIVE: Duration = Duration::from_secs(30);
+/// How long the last one may take then. The core answers within `request_timeout` and some seconds, 10 s by default.
+const LAST_ANSWER: Duration = Duration::from_secs(30);
 
-/// An answer that goes on, as a stream of events does, says so again and again: a connection without may last [`CONNECTION_TIMEOUT`].
+/// An answer that goes on, as a stream of events does, says so again and again: a connection without lasts no longer than
+/// [`KEPT_ALIVE`] and [`LAST_ANSWER`].
 #[derive(Clone, Debug, Default)]
 pub struct Lasting(Arc<State>);
 
@@ -80,10 +83,16 @@ where
     let service = TowerToHyperService::new(routes);
     let served = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(served);
+    let (mut time, mut is_last) = (KEPT_ALIVE, false);
     // Whatever it waits for: a request, or that its answer is read.
     let served = loop {
-        match timeout(CONNECTION_TIMEOUT, &mut served).await {
+        match timeout(time, &mut served).await {
             Ok(served) => break served,
+            Err(_) if !is_last => {
+                // The answer to the request that is under way says so.
+                served.as_mut().graceful_shutdown();
+                (time, is_last) = (LAST_ANSWER, true);
+            }
             Err(_) if lasting.has_gone_on() => {}
             Err(_) => return,
         }
