@@ -1,65 +1,91 @@
 //! What operators can ask, as HTTP, besides what [every daemon](mgmt_daemon::http) answers. [`mgmt_api::operator`] has what they hear, and `core/access.rs` which role a
 //! request takes.
-//!
-//! | request | answer |
-//! |---|---|
-//! | `GET /v1/status` | [`AgentStatus`](mgmt_api::operator::AgentStatus) |
-//! | `GET /v1/nodes/{node}/outputs` | [`Outputs`](mgmt_api::operator::Outputs) |
-//! | `GET /v1/nodes/{node}/history` | [`NodeHistory`](mgmt_api::operator::NodeHistory) |
-//! | `GET /v1/nodes/{node}/metrics` | what the node tells Prometheus |
-//! | `POST /v1/adopt` | [`Adopted`](mgmt_api::operator::Adopted) |
-//! | `POST /v1/nodes/stop`, `POST /v1/nodes/start`, with a [`Selection`](mgmt_api::operator::Selection) | [`Changed`](mgmt_api::operator::Changed) |
 
 use mgmt_api::{
     OperatorRequest,
-    operator::{AgentStatus, NodeName},
+    operator::{Adopted, AgentStatus, Changed, NodeHistory, NodeName, Outputs, Selection},
 };
 use mgmt_daemon::http::{
-    Answer, Door, Problem,
-    axum::{
-        Router,
-        body::Bytes,
-        extract::Path,
-        http::StatusCode,
-        response::Response,
-        routing::{get, post},
-    },
-    metrics_at, read,
+    Answer, Door, OpenApiRouter, Problem,
+    axum::{self, body::Bytes, extract::Path, http::StatusCode, response::Response},
+    metrics_at, read, utoipa,
+    utoipa_axum::routes,
 };
 
 type Operator = mgmt_daemon::http::Operator<OperatorRequest>;
 type Answered = Result<Answer, Problem>;
 
 /// The agent's routes.
-pub(crate) fn routes() -> Router<Door<OperatorRequest>> {
-    Router::new()
-        .route("/v1/status", get(status))
-        .route("/v1/adopt", post(adopt))
-        .route("/v1/nodes/{node}/outputs", get(outputs))
-        .route("/v1/nodes/{node}/history", get(history))
-        .route("/v1/nodes/{node}/metrics", get(metrics))
-        .route("/v1/nodes/stop", post(stop))
-        .route("/v1/nodes/start", post(start))
+pub(crate) fn routes() -> OpenApiRouter<Door<OperatorRequest>> {
+    OpenApiRouter::new()
+        .routes(routes!(status))
+        .routes(routes!(adopt))
+        .routes(routes!(outputs))
+        .routes(routes!(history))
+        .routes(routes!(node_metrics))
+        .routes(routes!(stop))
+        .routes(routes!(start))
 }
 
+/// How the agent and its nodes are
+#[utoipa::path(
+    get,
+    path = "/v1/status",
+    security(("bearer" = ["read"])),
+    responses((status = 200, body = AgentStatus, description = "How they are"), (status = 503)),
+)]
 async fn status(operator: Operator) -> Answered {
     operator.asks(OperatorRequest::Status).await
 }
 
+/// Obey the controller that the agent refuses
+#[utoipa::path(
+    post,
+    path = "/v1/adopt",
+    security(("bearer" = ["admin"])),
+    responses((status = 200, body = Adopted, description = "It is obeyed"), (status = 409), (status = 503)),
+)]
 async fn adopt(operator: Operator) -> Answered {
     operator.asks(OperatorRequest::Adopt).await
 }
 
+/// What a node wrote last
+#[utoipa::path(
+    get,
+    path = "/v1/nodes/{node}/outputs",
+    security(("bearer" = ["read"])),
+    responses((status = 200, body = Outputs, description = "The last lines of its outputs"), (status = 404), (status = 503)),
+)]
 async fn outputs(operator: Operator, Path(node): Path<String>) -> Answered {
     operator.asks(OperatorRequest::Outputs(NodeName { node })).await
 }
 
+/// What has become of a node
+#[utoipa::path(
+    get,
+    path = "/v1/nodes/{node}/history",
+    security(("bearer" = ["read"])),
+    responses((status = 200, body = NodeHistory, description = "What the agent remembers"), (status = 404), (status = 503)),
+)]
 async fn history(operator: Operator, Path(node): Path<String>) -> Answered {
     operator.asks(OperatorRequest::History(NodeName { node })).await
 }
 
+/// The metrics of a node
+///
 /// So that one port of the host is enough, and Zeek's need not be reached from elsewhere.
-async fn metrics(operator: Operator, Path(node): Path<String>) -> Result<Response, Problem> {
+#[utoipa::path(
+    get,
+    path = "/v1/nodes/{node}/metrics",
+    security(("bearer" = ["read"])),
+    responses(
+        (status = 200, description = "What the node tells Prometheus", content(
+            (String = "text/plain"),
+            (String = "application/openmetrics-text"),
+        )),
+        (status = 404), (status = 502), (status = 503), (status = 504)),
+)]
+async fn node_metrics(operator: Operator, Path(node): Path<String>) -> Result<Response, Problem> {
     let status: AgentStatus = read(&operator.asks(OperatorRequest::Status).await?.0)?;
     let mut nodes = status.nodes.into_iter();
     let Some(report) = nodes.find(|report| report.node == node) else {
@@ -74,10 +100,30 @@ async fn metrics(operator: Operator, Path(node): Path<String>) -> Result<Respons
     }
 }
 
+/// End nodes, which stay away until they are started
+///
+/// The answer comes when the agent has begun.
+#[utoipa::path(
+    post,
+    path = "/v1/nodes/stop",
+    security(("bearer" = ["deploy"])),
+    request_body = Selection,
+    responses((status = 200, body = Changed, description = "The nodes that end"), (status = 404), (status = 409), (status = 503)),
+)]
 async fn stop(operator: Operator, body: Bytes) -> Answered {
     operator.asks(OperatorRequest::Stop(read(&body)?)).await
 }
 
+/// Start nodes that were stopped
+///
+/// Also, and at once, those that have ended and are to be started again later.
+#[utoipa::path(
+    post,
+    path = "/v1/nodes/start",
+    security(("bearer" = ["deploy"])),
+    request_body = Selection,
+    responses((status = 200, body = Changed, description = "The nodes that are started"), (status = 404), (status = 409), (status = 503)),
+)]
 async fn start(operator: Operator, body: Bytes) -> Answered {
     operator.asks(OperatorRequest::Start(read(&body)?)).await
 }

@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// For how long the controller that an agent obeys has to be away before the agent obeys one that was restored from its backup: longer than a
 /// restart takes.
@@ -14,7 +15,7 @@ const DIGITS: usize = 16;
 /// Which controller it is, and how often it was made anew from a backup.
 ///
 /// It proves nothing: certificates keep strangers out. It keeps apart controllers that are all the operator's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "Fields")]
 pub struct ControllerId {
     identity: String,

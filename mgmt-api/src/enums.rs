@@ -1,7 +1,7 @@
 //! Enums, by their fully qualified wire names.
 
 use serde::{Deserialize, Serialize};
-use strum::{Display, EnumString};
+use strum::{Display, EnumString, VariantNames};
 
 /// What a Management process is (`Management::Role`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -27,6 +27,7 @@ pub enum Role {
     Default,
     Display,
     EnumString,
+    VariantNames,
     PartialEq,
     Eq,
     PartialOrd,
@@ -65,6 +66,7 @@ pub enum State {
     Default,
     Display,
     EnumString,
+    VariantNames,
     PartialEq,
     Eq,
     PartialOrd,

@@ -4,9 +4,12 @@ use std::fmt;
 
 use broker_codec::data::ZeekString;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// How important a line of the management log is (`Management::Log::Level`), by its name there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Level {
     /// For developers.

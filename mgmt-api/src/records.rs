@@ -10,6 +10,7 @@ use broker_codec::{
     data::{Address, Port, Set, ZeekString},
 };
 use serde::{Deserialize, Deserializer, Serialize, de};
+use utoipa::ToSchema;
 
 use crate::{
     enums::{ClusterRole, Role, State},
@@ -17,9 +18,11 @@ use crate::{
 };
 
 /// A Zeek configuration option and its value (`Management::Option`).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 pub struct OptionRecord {
+    #[schema(value_type = String)]
     pub name: ZeekString,
+    #[schema(value_type = String)]
     pub value: ZeekString,
 }
 

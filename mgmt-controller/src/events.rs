@@ -21,13 +21,15 @@ use mgmt_api::{
     operator::{Event, RESET},
 };
 use mgmt_daemon::http::{
-    Lasting, Problem,
+    Door, Lasting, OpenApiRouter, Problem,
     axum::{
-        Extension,
-        extract::Query,
+        self, Extension,
+        extract::{Query, State},
         http::{HeaderMap, HeaderValue, StatusCode},
         response::sse::{Event as Sent, Sse},
     },
+    utoipa,
+    utoipa_axum::routes,
 };
 use serde::Deserialize;
 use tokio::{
@@ -35,7 +37,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::core::may_read;
+use crate::{core::may_read, http::Request};
 
 /// How many events are remembered.
 const EVENTS_MAX: usize = 10_000;
@@ -82,8 +84,9 @@ impl Kept {
 }
 
 /// What a reader wants to hear.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Wanted {
     /// Only of this cluster.
     cluster: Option<String>,
@@ -134,31 +137,6 @@ impl Feed {
         heard.take(count).cloned().collect()
     }
 
-    /// The stream for a reader, who may say by `Last-Event-ID` what it has.
-    pub(crate) fn read(
-        &self,
-        Query(wanted): Query<Wanted>,
-        Extension(lasting): Extension<Lasting>,
-        Extension(principal): Extension<Principal>,
-        headers: &HeaderMap,
-    ) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>> + use<>>, Problem> {
-        let last_id = headers.get("last-event-id");
-        if let Some(cluster) = &wanted.cluster {
-            principal.check(Role::Read, Some(cluster))?;
-        }
-        let reader = self
-            .clone()
-            .reader(wanted, principal, last_id.map(HeaderValue::as_bytes))?;
-        Ok(Sse::new(unfold(
-            (reader, lasting),
-            async |(mut reader, lasting)| {
-                lasting.goes_on();
-                let sent = reader.next().await.sent(reader.feed.0.run);
-                Some((Ok(sent), (reader, lasting)))
-            },
-        )))
-    }
-
     fn reader(self, wanted: Wanted, principal: Principal, last_id: Option<&[u8]>) -> Result<Reader, Problem> {
         let place = Arc::clone(&self.0.places).try_acquire_owned().map_err(|_| {
             let reason = format!("{READERS_MAX} readers follow events already: end one, or try again later");
@@ -190,6 +168,47 @@ impl Feed {
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+pub(crate) fn routes(feed: Feed) -> OpenApiRouter<Door<Request>> {
+    OpenApiRouter::new().routes(routes!(events)).with_state(feed)
+}
+
+/// What happens, as server-sent events
+///
+/// Each has an id, the kind of an `Event`, and that as its data. `reset` says that events are missing before what comes next. Clusters that one may not read are left out.
+#[utoipa::path(
+    get,
+    path = "/v1/events",
+    security(("bearer" = ["read"])),
+    params(
+        Wanted,
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the reader has: the stream goes on after it"),
+    ),
+    responses(
+        (status = 200, description = "The stream, which does not end by itself", body = String, content_type = "text/event-stream"),
+        (status = 503)),
+)]
+async fn events(
+    State(feed): State<Feed>,
+    Query(wanted): Query<Wanted>,
+    Extension(lasting): Extension<Lasting>,
+    Extension(principal): Extension<Principal>,
+    headers: HeaderMap,
+) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>> + use<>>, Problem> {
+    let last_id = headers.get("last-event-id");
+    if let Some(cluster) = &wanted.cluster {
+        principal.check(Role::Read, Some(cluster))?;
+    }
+    let reader = feed.reader(wanted, principal, last_id.map(HeaderValue::as_bytes))?;
+    Ok(Sse::new(unfold(
+        (reader, lasting),
+        async |(mut reader, lasting)| {
+            lasting.goes_on();
+            let sent = reader.next().await.sent(reader.feed.0.run);
+            Some((Ok(sent), (reader, lasting)))
+        },
+    )))
 }
 
 /// What a reader hears next.

@@ -1,35 +1,19 @@
 //! What operators can ask, as HTTP, besides what [every daemon](mgmt_daemon::http) answers. [`mgmt_api::operator`] has what they hear, and `core/access.rs` which role a
 //! request takes.
 //!
-//! | request | answer |
-//! |---|---|
-//! | `GET /`, perhaps with `?cluster=` | the status page ([`page`](crate::page)) |
-//! | `GET /sd` | what Prometheus is to scrape ([`sd`](crate::sd)) |
-//! | `GET /v1/events`, perhaps with `?cluster=` and `?last=` | a stream of [`Event`](mgmt_api::operator::Event) ([`events`](crate::events)) |
-//! | `GET /v1/clusters` | [`Clusters`](mgmt_api::operator::Clusters) |
-//! | `DELETE /v1/clusters/{cluster}` | nothing [`Changed`](mgmt_api::operator::Changed) |
-//! | `GET /v1/clusters/{cluster}/status` | [`ClusterStatus`](mgmt_api::operator::ClusterStatus) |
-//! | `GET /v1/clusters/{cluster}/nodes/{node}/outputs` | [`Outputs`](mgmt_api::operator::Outputs) |
-//! | `GET /v1/clusters/{cluster}/nodes/{node}/history` | [`NodeHistory`](mgmt_api::operator::NodeHistory) |
-//! | `GET /v1/clusters/{cluster}/configurations/staged`, `.../deployed` | [`ConfigurationFile`](mgmt_api::operator::ConfigurationFile), with its id as `ETag` |
-//! | `PUT /v1/clusters/{cluster}/configurations/staged`, with such a one | [`Staged`](mgmt_api::operator::Staged) |
-//! | `POST /v1/clusters/{cluster}/deployments` | [`Deployment`](mgmt_api::operator::Deployment) that has begun, with its place as `Location` |
-//! | `GET /v1/clusters/{cluster}/deployments` | the latest [`Deployments`](mgmt_api::operator::Deployments) |
-//! | `GET /v1/clusters/{cluster}/deployments/{deployment}` | [`Deployment`](mgmt_api::operator::Deployment) |
-//! | `GET /v1/clusters/{cluster}/nodes/{node}/variables/{id}`, and of all nodes `GET /v1/clusters/{cluster}/variables/{id}` | [`Values`](mgmt_api::operator::Values) |
-//! | `POST /v1/clusters/{cluster}/nodes/stop`, `.../start`, `.../restart`, with a [`Selection`](mgmt_api::operator::Selection) | [`Changed`](mgmt_api::operator::Changed) |
-//!
 //! What changes a configuration says what it takes to be deployed: by `If-Match` with the `ETag` of the deployed configuration, or by
 //! `If-None-Match: *` if nothing is. A cluster comes into being when the first configuration is staged in it. What is wrong with a configuration is in the list `errors` of the problem.
 
-use std::future::ready;
-
 use broker_codec::data::ZeekString;
-use mgmt_api::operator::{ClusterRequest, Expected, NodeName, Station, entity_tag};
+use mgmt_api::operator::{
+    Changed, ClusterRequest, ClusterStatus, Clusters, ConfigurationFile, Deployment, Deployments, Event,
+    Expected, NodeHistory, NodeName, Outputs, Selection, Staged, Station, Values, diff::Difference,
+    entity_tag,
+};
 use mgmt_daemon::http::{
-    Answer, Door, Problem,
+    Answer, Door, OpenApiRouter, Problem,
     axum::{
-        Router,
+        self,
         body::Bytes,
         extract::Path,
         http::{
@@ -37,13 +21,14 @@ use mgmt_daemon::http::{
             header::{ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION},
         },
         response::IntoResponse,
-        routing::{delete, get, post},
     },
     read,
+    utoipa::{self, OpenApi},
+    utoipa_axum::routes,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{events::Feed, page::Page, sd};
+use crate::{events, events::Feed, page::Page, sd};
 
 /// What is asked.
 #[derive(Debug)]
@@ -70,57 +55,102 @@ pub(crate) const CLUSTERS_AT_A_TIME: usize = 8;
 type Operator = mgmt_daemon::http::Operator<Request>;
 type Answered = Result<Answer, Problem>;
 
+/// What no answer is as a whole: an event of the stream, and what `mgmtctl config diff --json` prints.
+#[derive(OpenApi)]
+#[openapi(components(schemas(Event, Difference)))]
+struct Besides;
+
 /// The controller's routes.
-pub(crate) fn routes(feed: Feed, page: Page) -> Router<Door<Request>> {
-    page.routes()
+pub(crate) fn routes(feed: Feed, page: Page) -> OpenApiRouter<Door<Request>> {
+    OpenApiRouter::with_openapi(Besides::openapi())
+        .merge(page.routes())
         .merge(sd::routes())
-        .route(
-            "/v1/events",
-            get(move |wanted, lasting, principal, headers: HeaderMap| {
-                ready(feed.read(wanted, lasting, principal, &headers))
-            }),
-        )
-        .route("/v1/clusters", get(clusters))
-        .route("/v1/clusters/{cluster}", delete(remove))
-        .route("/v1/clusters/{cluster}/status", get(status))
-        .route(
-            "/v1/clusters/{cluster}/configurations/staged",
-            get(staged).put(stage),
-        )
-        .route("/v1/clusters/{cluster}/configurations/deployed", get(deployed))
-        .route(
-            "/v1/clusters/{cluster}/deployments",
-            get(deployments).post(deploy),
-        )
-        .route("/v1/clusters/{cluster}/deployments/{deployment}", get(deployment))
-        .route("/v1/clusters/{cluster}/variables/{id}", get(variables))
-        .route(
-            "/v1/clusters/{cluster}/nodes/{node}/variables/{id}",
-            get(variable),
-        )
-        .route("/v1/clusters/{cluster}/nodes/{node}/outputs", get(outputs))
-        .route("/v1/clusters/{cluster}/nodes/{node}/history", get(history))
-        .route("/v1/clusters/{cluster}/nodes/stop", post(stop))
-        .route("/v1/clusters/{cluster}/nodes/start", post(start))
-        .route("/v1/clusters/{cluster}/nodes/restart", post(restart))
+        .merge(events::routes(feed))
+        .routes(routes!(clusters))
+        .routes(routes!(delete_cluster))
+        .routes(routes!(status))
+        .routes(routes!(staged, stage))
+        .routes(routes!(deployed))
+        .routes(routes!(deployments, deploy))
+        .routes(routes!(deployment))
+        .routes(routes!(variables))
+        .routes(routes!(variable))
+        .routes(routes!(outputs))
+        .routes(routes!(history))
+        .routes(routes!(stop))
+        .routes(routes!(start))
+        .routes(routes!(restart))
 }
 
+/// The clusters, in numbers
+///
+/// Those that one may read.
+#[utoipa::path(
+    get,
+    path = "/v1/clusters",
+    security(("bearer" = ["read"])),
+    responses((status = 200, body = Clusters, description = "`default` first"), (status = 503)),
+)]
 async fn clusters(operator: Operator) -> Answered {
     operator.asks(Request::Clusters).await
 }
 
-async fn remove(operator: Operator, Path(cluster): Path<String>) -> Answered {
+/// Delete a cluster
+///
+/// Refused while something is deployed in it.
+#[utoipa::path(
+    delete,
+    path = "/v1/clusters/{cluster}",
+    security(("bearer" = ["admin"])),
+    responses((status = 200, body = Changed, description = "It is gone"), (status = 404), (status = 409), (status = 503)),
+)]
+async fn delete_cluster(operator: Operator, Path(cluster): Path<String>) -> Answered {
     operator.asks(Request::Of(cluster, ClusterRequest::Remove)).await
 }
 
+/// How a cluster is, against how it is to be
+#[utoipa::path(
+    get,
+    path = "/v1/clusters/{cluster}/status",
+    security(("bearer" = ["read"])),
+    responses((status = 200, body = ClusterStatus, description = "How it is"), (status = 404), (status = 503)),
+)]
 async fn status(operator: Operator, Path(cluster): Path<String>) -> Answered {
     operator.asks(Request::Of(cluster, ClusterRequest::Status)).await
 }
 
+/// The configuration that the next deployment takes
+#[utoipa::path(
+    get,
+    path = "/v1/clusters/{cluster}/configurations/staged",
+    security(("bearer" = ["read"])),
+    responses(
+        (
+            status = 200,
+            body = ConfigurationFile,
+            description = "The configuration",
+            headers(("ETag" = String, description = "What `If-Match` takes of the deployed one")),
+        ),
+        (status = 404), (status = 503)),
+)]
 async fn staged(operator: Operator, Path(cluster): Path<String>) -> Result<impl IntoResponse, Problem> {
     configuration(operator, cluster, Station::Staged).await
 }
 
+/// The configuration that is deployed
+#[utoipa::path(
+    get,
+    path = "/v1/clusters/{cluster}/configurations/deployed",
+    security(("bearer" = ["read"])),
+    responses(
+        (
+            status = 200,
+            body = ConfigurationFile,
+            description = "The configuration",
+            headers(("ETag" = String, description = "What `If-Match` takes of the deployed one")),
+        ),
+        (status = 404), (status = 503)),
+)]
 async fn deployed(operator: Operator, Path(cluster): Path<String>) -> Result<impl IntoResponse, Problem> {
     configuration(operator, cluster, Station::Deployed).await
 }
@@ -136,6 +166,20 @@ async fn configuration(
     Ok(([(ETAG, tag)], answer))
 }
 
+/// Stage a configuration
+///
+/// The cluster comes into being by it, if it is not there.
+#[utoipa::path(
+    put,
+    path = "/v1/clusters/{cluster}/configurations/staged",
+    security(("bearer" = ["deploy"])),
+    params(
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the configuration that the change takes to be deployed"),
+        ("If-None-Match" = Option<String>, Header, description = "`*` if the change takes nothing to be deployed"),
+    ),
+    request_body = ConfigurationFile,
+    responses((status = 200, body = Staged, description = "It is staged under a new id"), (status = 409), (status = 412), (status = 422), (status = 428), (status = 503)),
+)]
 async fn stage(operator: Operator, Path(cluster): Path<String>, headers: HeaderMap, body: Bytes) -> Answered {
     let request = ClusterRequest::Stage {
         configuration: read(&body)?,
@@ -144,6 +188,26 @@ async fn stage(operator: Operator, Path(cluster): Path<String>, headers: HeaderM
     operator.asks(Request::Of(cluster, request)).await
 }
 
+/// Deploy what is staged
+///
+/// The answer comes when the deployment has begun; what becomes of it is at the place in `Location`.
+#[utoipa::path(
+    post,
+    path = "/v1/clusters/{cluster}/deployments",
+    security(("bearer" = ["deploy"])),
+    params(
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the configuration that the change takes to be deployed"),
+        ("If-None-Match" = Option<String>, Header, description = "`*` if the change takes nothing to be deployed"),
+    ),
+    responses(
+        (
+            status = 202,
+            body = Deployment,
+            description = "It has begun",
+            headers(("Location" = String, description = "The path of the deployment")),
+        ),
+        (status = 404), (status = 409), (status = 412), (status = 428), (status = 503)),
+)]
 async fn deploy(
     operator: Operator,
     Path(cluster): Path<String>,
@@ -158,12 +222,26 @@ async fn deploy(
     Ok((StatusCode::ACCEPTED, [(LOCATION, place)], answer))
 }
 
+/// The latest deployments
+#[utoipa::path(
+    get,
+    path = "/v1/clusters/{cluster}/deployments",
+    security(("bearer" = ["read"])),
+    responses((status = 200, body = Deployments, description = "The one that is under way, then the others, the last one first"), (status = 404), (status = 503)),
+)]
 async fn deployments(operator: Operator, Path(cluster): Path<String>) -> Answered {
     operator
         .asks(Request::Of(cluster, ClusterRequest::Deployments))
         .await
 }
 
+/// How far a deployment is, or what has come of it
+#[utoipa::path(
+    get,
+    path = "/v1/clusters/{cluster}/deployments/{deployment}",
+    security(("bearer" = ["read"])),
+    responses((status = 200, body = Deployment, description = "With its nodes"), (status = 404), (status = 503)),
+)]
 async fn deployment(operator: Operator, Path((cluster, id)): Path<(String, String)>) -> Answered {
     operator
         .asks(Request::Of(cluster, ClusterRequest::Deployment(id)))
@@ -187,6 +265,13 @@ fn expected(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
     }
 }
 
+/// The value of an identifier of Zeek's in a node
+#[utoipa::path(
+    get,
+    path = "/v1/clusters/{cluster}/nodes/{node}/variables/{id}",
+    security(("bearer" = ["read"])),
+    responses((status = 200, body = Values, description = "The value, or why it cannot be told"), (status = 404), (status = 409), (status = 503)),
+)]
 async fn variable(operator: Operator, Path((cluster, node, id)): Path<(String, String, String)>) -> Answered {
     let node = Some(node);
     operator
@@ -194,32 +279,81 @@ async fn variable(operator: Operator, Path((cluster, node, id)): Path<(String, S
         .await
 }
 
+/// The values of an identifier of Zeek's in all nodes
+#[utoipa::path(
+    get,
+    path = "/v1/clusters/{cluster}/variables/{id}",
+    security(("bearer" = ["read"])),
+    responses((status = 200, body = Values, description = "Each value, or why it cannot be told"), (status = 404), (status = 409), (status = 503)),
+)]
 async fn variables(operator: Operator, Path((cluster, id)): Path<(String, String)>) -> Answered {
     operator
         .asks(Request::Of(cluster, ClusterRequest::Variable { id, node: None }))
         .await
 }
 
+/// What a node wrote last
+#[utoipa::path(
+    get,
+    path = "/v1/clusters/{cluster}/nodes/{node}/outputs",
+    security(("bearer" = ["read"])),
+    responses((status = 200, body = Outputs, description = "The last lines of its outputs"), (status = 404), (status = 409), (status = 503)),
+)]
 async fn outputs(operator: Operator, Path((cluster, node)): Path<(String, String)>) -> Answered {
     let request = ClusterRequest::Outputs(NodeName { node });
     operator.asks(Request::Of(cluster, request)).await
 }
 
+/// What has become of a node
+#[utoipa::path(
+    get,
+    path = "/v1/clusters/{cluster}/nodes/{node}/history",
+    security(("bearer" = ["read"])),
+    responses((status = 200, body = NodeHistory, description = "What its agent remembers, or why that is not known"), (status = 404), (status = 503)),
+)]
 async fn history(operator: Operator, Path((cluster, node)): Path<(String, String)>) -> Answered {
     let request = ClusterRequest::History(NodeName { node });
     operator.asks(Request::Of(cluster, request)).await
 }
 
+/// End nodes, which stay away until they are started
+///
+/// The answer comes when their agents have begun.
+#[utoipa::path(
+    post,
+    path = "/v1/clusters/{cluster}/nodes/stop",
+    security(("bearer" = ["deploy"])),
+    request_body = Selection,
+    responses((status = 200, body = Changed, description = "The nodes that end, and what cannot be done"), (status = 404), (status = 409), (status = 503)),
+)]
 async fn stop(operator: Operator, Path(cluster): Path<String>, body: Bytes) -> Answered {
     let request = ClusterRequest::Stop(read(&body)?);
     operator.asks(Request::Of(cluster, request)).await
 }
 
+/// Start nodes that were stopped
+///
+/// Also, and at once, those that have ended and are to be started again later.
+#[utoipa::path(
+    post,
+    path = "/v1/clusters/{cluster}/nodes/start",
+    security(("bearer" = ["deploy"])),
+    request_body = Selection,
+    responses((status = 200, body = Changed, description = "The nodes that are started, and what cannot be done"), (status = 404), (status = 409), (status = 503)),
+)]
 async fn start(operator: Operator, Path(cluster): Path<String>, body: Bytes) -> Answered {
     let request = ClusterRequest::Start(read(&body)?);
     operator.asks(Request::Of(cluster, request)).await
 }
 
+/// Restart nodes
+#[utoipa::path(
+    post,
+    path = "/v1/clusters/{cluster}/nodes/restart",
+    security(("bearer" = ["deploy"])),
+    request_body = Selection,
+    responses((status = 200, body = Changed, description = "The nodes that are restarted, and what cannot be done"), (status = 404), (status = 409), (status = 503)),
+)]
 async fn restart(operator: Operator, Path(cluster): Path<String>, body: Bytes) -> Answered {
     let request = ClusterRequest::Restart(read(&body)?);
     operator.asks(Request::Of(cluster, request)).await

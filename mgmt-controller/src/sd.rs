@@ -1,9 +1,5 @@
 //! Where Prometheus finds the metrics of nodes: its HTTP service discovery.
 //!
-//! | request | answer | takes |
-//! |---|---|---|
-//! | `GET /sd` | a list of [`Target`]s | tells of clusters that its reader may read |
-//!
 //! A node that listens where others do not reach it, as in a cluster on one host, is asked through its agent, if that answers over TCP.
 
 use std::net::{IpAddr, SocketAddr};
@@ -13,23 +9,26 @@ use mgmt_api::operator::{
     ClusterRequest, ClusterStatus, Clusters, ConfigurationFile, InstanceReport, NodeEntry, Station, text,
 };
 use mgmt_daemon::http::{
-    Door, Operator, Problem,
-    axum::{Json, Router, routing::get},
+    Door, OpenApiRouter, Operator, Problem,
+    axum::{self, Json},
     read,
+    utoipa::{self, ToSchema},
+    utoipa_axum::routes,
 };
 use serde::Serialize;
 
 use crate::http::{CLUSTERS_AT_A_TIME, Request, asked};
 
 /// What Prometheus is to scrape, as `http_sd_config` has it.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 struct Target {
+    #[schema(value_type = Vec<String>)]
     targets: [String; 1],
     labels: Labels,
 }
 
 /// Those that begin with `__` say how, and are gone then.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 struct Labels {
     cluster: String,
     zeek_instance: String,
@@ -41,10 +40,19 @@ struct Labels {
     path: String,
 }
 
-pub(crate) fn routes() -> Router<Door<Request>> {
-    Router::new().route("/sd", get(targets))
+pub(crate) fn routes() -> OpenApiRouter<Door<Request>> {
+    OpenApiRouter::new().routes(routes!(targets))
 }
 
+/// Where Prometheus finds the metrics of nodes
+///
+/// As its `http_sd_config` takes it; of clusters that one may read.
+#[utoipa::path(
+    get,
+    path = "/sd",
+    security(("bearer" = ["read"])),
+    responses((status = 200, body = Vec<Target>, description = "The nodes, or their agents where those alone are reached"), (status = 503)),
+)]
 async fn targets(operator: Operator<Request>) -> Result<Json<Vec<Target>>, Problem> {
     let operator = operator.for_several();
     let all: Clusters = read(&operator.asks(Request::Clusters).await?.0)?;

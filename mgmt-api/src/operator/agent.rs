@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use broker_codec::data::ZeekString;
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
+use utoipa::ToSchema;
 
 use super::{
     plain,
@@ -62,7 +63,7 @@ impl OperatorRequest {
 }
 
 /// Which controller an agent obeys from now on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Adopted {
     /// None for the next one that connects.
@@ -70,7 +71,7 @@ pub struct Adopted {
 }
 
 /// How an agent and its nodes are.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct AgentStatus {
     pub instance: String,
@@ -99,21 +100,24 @@ pub struct AgentStatus {
 }
 
 /// Where a daemon answers by HTTP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HttpAddress {
     /// Where it listens: not specified is on all addresses of its host.
+    #[schema(value_type = String)]
     pub address: SocketAddr,
     pub is_tls: bool,
 }
 
 /// How a node is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct NodeReport {
     pub node: String,
     #[serde(with = "plain")]
+    #[schema(schema_with = plain::words::<ClusterRole>)]
     pub role: ClusterRole,
     #[serde(with = "plain")]
+    #[schema(schema_with = plain::words::<State>)]
     pub state: State,
     pub pid: Option<i64>,
     /// For how long its process has run, in seconds. Not known of one that an earlier agent has started under a Supervisor of Zeek's.
@@ -133,13 +137,14 @@ pub struct NodeReport {
     pub reason: Option<String>,
     /// Where it listens for Prometheus, if it does: not specified is on all addresses of its host.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub metrics: Option<SocketAddr>,
     /// What its latest heartbeat said, under our own supervision.
     pub heartbeat: Option<Heartbeat>,
 }
 
 /// What a node's latest heartbeat said.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Heartbeat {
     /// How long ago it was sent, in seconds.
@@ -153,7 +158,7 @@ pub struct Heartbeat {
 }
 
 /// The last lines that a node wrote; the latest run's, as far as it wrote anything.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Outputs {
     pub stdout: String,

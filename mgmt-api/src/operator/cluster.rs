@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
+use utoipa::ToSchema;
 
 use super::{
     agent::{HttpAddress, NodeReport},
@@ -49,14 +50,14 @@ pub enum ClusterRequest {
 }
 
 /// The clusters that a controller has; `default` first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Clusters {
     pub clusters: Vec<ClusterSummary>,
 }
 
 /// A cluster in numbers, as far as they are known without asking its agents.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ClusterSummary {
     pub cluster: String,
@@ -72,14 +73,14 @@ pub struct ClusterSummary {
 }
 
 /// The value of an identifier of Zeek's in each node that was asked.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Values {
     pub values: Vec<Value>,
 }
 
 /// The value in a node, or why it cannot be told; in none, if that is of an instance.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Value {
     pub instance: Option<String>,
@@ -90,7 +91,7 @@ pub struct Value {
 }
 
 /// How a cluster is, against how it is to be.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ClusterStatus {
     pub cluster: String,
@@ -107,7 +108,7 @@ pub struct ClusterStatus {
 }
 
 /// How an instance is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct InstanceReport {
     pub instance: String,

@@ -9,6 +9,7 @@ use std::{
 use broker_codec::data::{Address, Port, Set, ZeekString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use strum::{Display, EnumString};
+use utoipa::ToSchema;
 
 use super::plain;
 use crate::{
@@ -46,11 +47,12 @@ impl Expected {
 
 /// A configuration. It is read as strictly as it is meant: a field that is not known is an error, where an answer is read, too, since what is not
 /// understood can neither be compared nor be given back.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConfigurationFile {
     /// What tells configurations apart. One that is staged gets a new one, whatever stands here: two that differ have different ones.
     #[serde(default)]
+    #[schema(value_type = String)]
     pub id: ZeekString,
     #[serde(default)]
     pub instances: Vec<InstanceEntry>,
@@ -59,46 +61,58 @@ pub struct ConfigurationFile {
 }
 
 /// An instance of a [`ConfigurationFile`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InstanceEntry {
     /// The host's address, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub host: Option<Address>,
+    #[schema(value_type = String)]
     pub name: ZeekString,
     /// The agent's TCP port, if the controller connects to the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u16>, minimum = 1)]
     pub port: Option<NonZeroU16>,
 }
 
 /// A node of a [`ConfigurationFile`]. What is `null` or missing is left to the controller or to Zeek.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NodeEntry {
     #[serde(default)]
     pub cpu_affinity: Option<i64>,
     #[serde(default)]
+    #[schema(value_type = BTreeMap<String, String>)]
     pub env: BTreeMap<ZeekString, ZeekString>,
+    #[schema(value_type = String)]
     pub instance: ZeekString,
     #[serde(default)]
+    #[schema(value_type = Option<String>)]
     pub interface: Option<ZeekString>,
     /// TCP.
     #[serde(default)]
+    #[schema(value_type = Option<u16>, minimum = 1)]
     pub metrics_port: Option<NonZeroU16>,
+    #[schema(value_type = String)]
     pub name: ZeekString,
     #[serde(default)]
+    #[schema(value_type = Option<Vec<OptionRecord>>)]
     pub options: Option<Set<OptionRecord>>,
     /// TCP.
     #[serde(default)]
+    #[schema(value_type = Option<u16>, minimum = 1)]
     pub port: Option<NonZeroU16>,
     #[serde(serialize_with = "capitals", deserialize_with = "any_case")]
+    #[schema(value_type = String)]
     pub role: ClusterRole,
     #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>)]
     pub scripts: Option<Vec<ZeekString>>,
 }
 
 /// A configuration that was staged, by its new id.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Staged {
     pub id: String,
 }

@@ -2,16 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 use strum::Display;
+use utoipa::ToSchema;
 
 /// The deployments that clients and operators have asked for lately: the one that is under way first, then the others, the last one first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Deployments {
     pub deployments: Vec<DeploymentSummary>,
 }
 
 /// A deployment.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Deployment {
     #[serde(flatten)]
@@ -21,7 +22,7 @@ pub struct Deployment {
 }
 
 /// A deployment in short.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct DeploymentSummary {
     /// The id of its request, as the management log has it.
@@ -41,7 +42,7 @@ pub struct DeploymentSummary {
     pub errors: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Display, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Display, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum DeploymentState {
@@ -56,7 +57,7 @@ pub enum DeploymentState {
 }
 
 /// How far a deployment is on an instance.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct InstanceProgress {
     pub instance: String,
@@ -68,7 +69,7 @@ pub struct InstanceProgress {
 }
 
 /// How far a deployment is with a node.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct NodeProgress {
     pub node: String,
@@ -77,7 +78,7 @@ pub struct NodeProgress {
     pub reason: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Display, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Display, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum Progress {

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, fmt::Write};
 use broker_codec::data::escape;
 use serde::Serialize;
 use strum::Display;
+use utoipa::ToSchema;
 
 use super::{
     configuration::{ConfigurationFile, InstanceEntry, NodeEntry},
@@ -16,7 +17,7 @@ use super::{
 use crate::backend::CLUSTER_BACKEND;
 
 /// In what an instance or a node differs.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Difference {
     pub what: What,
     pub name: String,
@@ -24,7 +25,7 @@ pub struct Difference {
     pub fields: Vec<Field>,
 }
 
-#[derive(Clone, Copy, Debug, Display, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Display, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum What {
@@ -32,7 +33,7 @@ pub enum What {
     Node,
 }
 
-#[derive(Clone, Copy, Debug, Display, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Display, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum Change {
@@ -42,7 +43,7 @@ pub enum Change {
 }
 
 /// A field, as it was and as it is; none where it is not set.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Field {
     pub name: String,
     pub old: Option<String>,

@@ -1,13 +1,14 @@
 //! What has happened, as operators follow it.
 
 use serde::{Deserialize, Serialize};
-use strum::{Display, EnumString};
+use strum::{Display, EnumString, VariantNames};
+use utoipa::ToSchema;
 
 use super::plain;
 use crate::{enums::State, log::Level};
 
 /// Something has happened.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Event {
     /// When, as RFC 3339 has it.
@@ -15,6 +16,7 @@ pub struct Event {
     pub cluster: String,
     /// What it is about.
     #[serde(with = "plain")]
+    #[schema(schema_with = plain::words::<EventKind>)]
     pub kind: EventKind,
     pub level: Level,
     /// The instance that it is about, or that the node is on.
@@ -25,6 +27,7 @@ pub struct Event {
         serialize_with = "plain::serialize_option",
         deserialize_with = "plain::deserialize_option"
     )]
+    #[schema(schema_with = plain::words_or_null::<State>)]
     pub state: Option<State>,
     /// The id of the deployment that it is about.
     pub deployment: Option<String>,
@@ -33,7 +36,7 @@ pub struct Event {
 }
 
 /// What an event is about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Display, EnumString)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Display, EnumString, VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum EventKind {
     /// The cluster as a whole, or its configurations.

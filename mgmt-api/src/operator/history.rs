@@ -1,6 +1,7 @@
 //! What has become of a node.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     agent::{NodeReport, Outputs},
@@ -9,7 +10,7 @@ use super::{
 use crate::enums::State;
 
 /// What has become of a node, as its agent remembers it since the agent was started.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct NodeHistory {
     pub instance: String,
@@ -24,13 +25,14 @@ pub struct NodeHistory {
 }
 
 /// A node got another state, or its process ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Moment {
     /// When, by the clock of its host, as RFC 3339 has it.
     pub time: String,
     /// How it was from then on.
     #[serde(with = "plain")]
+    #[schema(schema_with = plain::words::<State>)]
     pub state: State,
     /// Its process: the one that runs, or that has ended.
     pub pid: Option<i64>,

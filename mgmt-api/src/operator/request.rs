@@ -4,6 +4,7 @@ use std::fmt;
 
 use broker_codec::data::{Excerpt, ZeekString};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::plain;
 use crate::{enums::ClusterRole, link::to_json};
@@ -16,7 +17,7 @@ pub const STOP: &str = "stop";
 pub const START: &str = "start";
 
 /// Which daemon a control socket is of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct About {
     pub program: Program,
     /// The daemon's name; an agent's is that of its instance.
@@ -25,7 +26,7 @@ pub struct About {
     pub version: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Program {
     Controller,
@@ -40,7 +41,7 @@ pub struct NodeName {
 }
 
 /// Which nodes are meant: those for which all holds that is given, or really all. A program with an empty list does not mean all of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Selection {
     /// None for any.
@@ -53,6 +54,7 @@ pub struct Selection {
         serialize_with = "plain::serialize_option",
         deserialize_with = "plain::deserialize_option"
     )]
+    #[schema(schema_with = plain::words::<ClusterRole>)]
     pub role: Option<ClusterRole>,
     /// Given alone: all nodes.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -70,7 +72,7 @@ impl Selection {
 }
 
 /// The nodes that were not as they are to be now, and what could not be done.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Changed {
     pub nodes: Vec<String>,
@@ -78,7 +80,7 @@ pub struct Changed {
 }
 
 /// What could not be done on an instance, or for one of its nodes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Failure {
     pub instance: Option<String>,
@@ -87,7 +89,7 @@ pub struct Failure {
 }
 
 /// Certificates, tokens, roles and logs were reloaded.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Reloaded {
     /// What is logged on standard error from now on.

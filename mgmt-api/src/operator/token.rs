@@ -1,11 +1,12 @@
 //! Tokens, by which programs say over HTTP who they are; and who a daemon takes one for.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::access::{Grant, Role};
 
 /// A token, without what is secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Token {
     pub name: String,
     pub role: Role,
@@ -20,14 +21,14 @@ pub struct Token {
 }
 
 /// The tokens that a daemon has, also those that have expired.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Tokens {
     pub tokens: Vec<Token>,
 }
 
 /// A token that is to be made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
     pub name: String,
@@ -41,7 +42,7 @@ pub struct NewToken {
 }
 
 /// A token that was made. What is secret is told this once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MadeToken {
     /// What a request has behind `Authorization: Bearer`.
     pub secret: String,
@@ -49,7 +50,7 @@ pub struct MadeToken {
 }
 
 /// Who a daemon takes one for that asks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Whoami {
     /// In words: by what it is known, and from where it asks.
     pub who: String,

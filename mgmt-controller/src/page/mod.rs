@@ -1,9 +1,5 @@
 //! The status page: what operators ask about each cluster, as one document for a browser.
 //!
-//! | request | answer | takes |
-//! |---|---|---|
-//! | `GET /`, perhaps with `?cluster=` | the page | shows clusters that its reader may read |
-//!
 //! It is made when it is asked for, by the requests that programs make too, and nothing of it is kept. [`view`] writes it; its script fetches it again when
 //! [`events`](crate::events) tell of something, and puts what has changed in the place of what was there.
 //!
@@ -29,15 +25,15 @@ use mgmt_api::{
 };
 use mgmt_daemon::{
     http::{
-        Door, Operator, Problem,
+        Door, OpenApiRouter, Operator, Problem,
         axum::{
-            Extension, Router,
+            self, Extension,
             extract::Query,
             http::{HeaderName, StatusCode, header},
             response::{Html, IntoResponse},
-            routing::get,
         },
-        read,
+        read, utoipa,
+        utoipa_axum::routes,
     },
     process::{random_bytes, unix_time},
 };
@@ -75,8 +71,9 @@ pub(crate) struct Page {
 }
 
 /// What a reader wants to see.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct Wanted {
     /// This cluster alone.
     cluster: Option<String>,
@@ -123,6 +120,27 @@ struct Written {
 
 type Asks = Operator<Request>;
 
+/// The status page
+///
+/// It shows clusters that one may read.
+#[utoipa::path(
+    get,
+    path = "/",
+    security(("bearer" = ["read"])),
+    params(Wanted),
+    responses(
+        (status = 200, description = "For a browser", body = String, content_type = "text/html"),
+        (status = 404), (status = 500), (status = 503)),
+)]
+async fn page(
+    asks: Asks,
+    Extension(page): Extension<Page>,
+    Extension(reader): Extension<Principal>,
+    Query(wanted): Query<Wanted>,
+) -> Result<impl IntoResponse, Problem> {
+    page.answer(&asks.for_several(), &reader, wanted.cluster).await
+}
+
 impl Page {
     pub(crate) fn new(controller: &str, open_ports: Vec<String>, feed: Feed) -> Self {
         Self {
@@ -133,17 +151,8 @@ impl Page {
         }
     }
 
-    pub(crate) fn routes(self) -> Router<Door<Request>> {
-        Router::new().route(
-            "/",
-            get(
-                async move |asks: Asks,
-                            Extension(reader): Extension<Principal>,
-                            Query(wanted): Query<Wanted>| {
-                    self.answer(&asks.for_several(), &reader, wanted.cluster).await
-                },
-            ),
-        )
+    pub(crate) fn routes(self) -> OpenApiRouter<Door<Request>> {
+        OpenApiRouter::new().routes(routes!(page)).layer(Extension(self))
     }
 
     async fn answer(

@@ -148,7 +148,8 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
     let feed = Feed::new(unix_time().as_secs());
     let open_ports = open_ports(&config, &broker, server.as_ref());
     let page = Page::new(&about.name, open_ports, feed.clone());
-    let routes = routes(feed.clone(), page);
+    let of_page = feed.clone();
+    let routes = move || routes(of_page.clone(), page.clone());
     let operators = Operators::serve(socket, http, about, shared, routes, Request::kind).await?;
     let mut runtime = Runtime {
         feed,

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// What a monitor may ask without saying who it is: the answer tells nothing.
-const FOR_ALL: &str = "/livez";
+pub(super) const FOR_ALL: &str = "/livez";
 
 /// What decides whether a request that comes over TCP is let in.
 #[derive(Debug)]

@@ -8,9 +8,13 @@ use axum::{
 use broker_codec::data::ZeekString;
 use mgmt_api::operator::{NotDone, NotDoneKind};
 use serde::{Serialize, de::DeserializeOwned};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
 
 /// The kind of a problem's document.
-const PROBLEM: &str = "application/problem+json";
+pub(super) const PROBLEM: &str = "application/problem+json";
 
 /// How much is read of an answer of axum's own, in bytes.
 const TEXT_BYTES_MAX: usize = 4096;
@@ -32,13 +36,22 @@ pub struct Problem {
 }
 
 /// `application/problem+json`: its type is `about:blank`, so its title is the status's.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Document<'a> {
+    /// The status in words.
     title: &'a str,
     status: u16,
+    /// What happened, why, and what to do.
     detail: &'a str,
+    /// Each thing that is wrong, of several.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    #[schema(value_type = Vec<String>)]
     errors: &'a [String],
+}
+
+/// What a problem's document looks like.
+pub(super) fn schema() -> RefOr<Schema> {
+    Document::schema()
 }
 
 impl Problem {

@@ -20,7 +20,7 @@ use crate::audit::{Audit, Line, Outcome, What};
 
 /// What is learnt of a request on its way.
 #[derive(Clone, Debug, Default)]
-pub struct Note(Arc<Mutex<Noted>>);
+pub(super) struct Note(Arc<Mutex<Noted>>);
 
 #[derive(Debug, Default)]
 struct Noted {

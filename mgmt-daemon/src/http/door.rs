@@ -1,6 +1,6 @@
 //! How a request gets to the daemon's loop, and the answer back.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use axum::{
     Extension, Router,
@@ -17,11 +17,13 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
+use utoipa_axum::router::OpenApiRouter;
 
 use super::{
     answer::{Answer, Outcome, Problem},
     audited::Note,
-    own,
+    document,
+    own::{self, Own},
     socket::ControlSocket,
     tcp::TcpServer,
     watch::{self, Watch},
@@ -42,19 +44,13 @@ pub(super) const REQUESTS_MAX: usize = 64;
 /// The way to the loop, which a daemon's routes have as their state.
 pub type Door<Q> = mpsc::Sender<Request<Q>>;
 
-/// A request on its way.
+/// A request on its way: an operator asks the core for something.
 #[derive(Debug)]
-pub enum Request<Q> {
-    /// An operator asks the core for something.
-    Operator {
-        principal: Principal,
-        asked: Q,
-        note: Note,
-        answer: oneshot::Sender<Outcome>,
-    },
-    /// Does the loop answer?
-    Live(oneshot::Sender<()>),
-    Watch(Watch),
+pub struct Request<Q> {
+    principal: Principal,
+    asked: Q,
+    note: Note,
+    answer: oneshot::Sender<Outcome>,
 }
 
 /// What operators' requests need of the daemon.
@@ -92,6 +88,7 @@ pub enum Asked<Q> {
 #[derive(Debug)]
 pub struct Operators<Q> {
     requests: mpsc::Receiver<Request<Q>>,
+    watches: mpsc::Receiver<Watch>,
     waiting: BTreeMap<u64, Waiting>,
     /// What kind of a request one is, for the durations.
     kind: fn(&Q) -> &'static str,
@@ -146,7 +143,7 @@ impl<Q> Operator<Q> {
     /// If the core refuses, or the daemon is ending.
     pub async fn asks(&self, request: Q) -> Result<Answer, Problem> {
         let (answer, answered) = oneshot::channel();
-        let request = Request::Operator {
+        let request = Request {
             principal: self.principal.clone(),
             asked: request,
             note: self.note.clone(),
@@ -160,7 +157,7 @@ impl<Q> Operator<Q> {
 
 impl<Q: Send + 'static> Operators<Q> {
     /// Serves operators on the control socket, and over TCP if that is configured: by these routes, and by those of every daemon ([`own`],
-    /// [`watch`]).
+    /// [`watch`]). The routes are asked for again when their document is, so that it is not kept.
     ///
     /// How long requests take is counted by their kind, one of a few words.
     ///
@@ -172,14 +169,24 @@ impl<Q: Send + 'static> Operators<Q> {
         http: &HttpConfig,
         about: About,
         shared: Shared,
-        routes: Router<Door<Q>>,
+        routes: impl Fn() -> OpenApiRouter<Door<Q>> + Send + Sync + 'static,
         kind: fn(&Q) -> &'static str,
     ) -> Result<Self, HostError> {
         let (door, requests) = mpsc::channel(REQUESTS_MAX);
-        let routes = routes.merge(watch::routes()).merge(own::routes(about, &shared));
-        let routes = routes.with_state(door);
+        let (watch, watches) = mpsc::channel(REQUESTS_MAX);
+        let all = Router::from(routes().with_state(door)).merge(watch::routes().with_state(watch));
+        let described = about.clone();
+        let document = Arc::new(move || {
+            let mut all = routes().into_openapi();
+            all.merge(watch::routes().into_openapi());
+            all.merge(own::routes().into_openapi());
+            document::complete(&described, &all)
+        });
+        let own = Own::new(about, &shared, document);
+        let routes = all.merge(own::routes().with_state(own));
         Ok(Self {
             requests,
+            watches,
             waiting: BTreeMap::new(),
             kind,
             watching: BTreeMap::new(),
@@ -210,45 +217,61 @@ impl<Q: Send + 'static> Operators<Q> {
     /// Waits for the next request. May be cancelled without losing one.
     pub async fn next(&mut self) -> Asked<Q> {
         loop {
-            let Some(next) = self.requests.recv().await else {
-                return std::future::pending().await;
+            let next = tokio::select! {
+                Some(watch) = self.watches.recv() => self.watched(watch),
+                Some(request) = self.requests.recv() => self.requested(request),
+                else => std::future::pending().await,
             };
-            let id = self.last + 1;
-            let asked = match next {
-                Request::Live(answer) => {
-                    let _ = answer.send(());
-                    continue;
-                }
-                // Who has asked may be gone.
-                Request::Watch(watch) if watch.is_closed() => continue,
-                Request::Operator { answer, .. } if answer.is_closed() => continue,
-                Request::Watch(watch) => {
-                    self.watching.insert(id, watch);
-                    Asked::Vitals { id }
-                }
-                Request::Operator {
-                    principal,
-                    asked: request,
-                    note,
-                    answer,
-                } => {
-                    let waiting = Waiting {
-                        kind: (self.kind)(&request),
-                        since: Instant::now(),
-                        note,
-                        answer,
-                    };
-                    self.waiting.insert(id, waiting);
-                    Asked::Request {
-                        id,
-                        principal,
-                        request,
-                    }
-                }
-            };
-            self.last = id;
-            return asked;
+            if let Some(asked) = next {
+                return asked;
+            }
         }
+    }
+
+    fn watched(&mut self, watch: Watch) -> Option<Asked<Q>> {
+        match watch {
+            Watch::Live(answer) => {
+                let _ = answer.send(());
+                None
+            }
+            // Who has asked may be gone.
+            watch if watch.is_closed() => None,
+            watch => {
+                let id = self.next_id();
+                self.watching.insert(id, watch);
+                Some(Asked::Vitals { id })
+            }
+        }
+    }
+
+    fn requested(&mut self, request: Request<Q>) -> Option<Asked<Q>> {
+        let Request {
+            principal,
+            asked: request,
+            note,
+            answer,
+        } = request;
+        if answer.is_closed() {
+            return None;
+        }
+        let id = self.next_id();
+        let waiting = Waiting {
+            kind: (self.kind)(&request),
+            since: Instant::now(),
+            note,
+            answer,
+        };
+        self.waiting.insert(id, waiting);
+        Some(Asked::Request {
+            id,
+            principal,
+            request,
+        })
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.last += 1;
+        self.last
     }
 
     /// Gives the answer to an operator, who may be gone.

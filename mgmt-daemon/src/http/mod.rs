@@ -17,6 +17,7 @@ mod admit;
 mod answer;
 mod audited;
 mod connection;
+mod document;
 mod door;
 mod guard;
 mod own;
@@ -26,6 +27,8 @@ mod tcp;
 mod watch;
 
 pub use axum;
+pub use utoipa;
+pub use utoipa_axum::{self, router::OpenApiRouter};
 
 pub use self::{
     answer::{Answer, Outcome, Problem, read},

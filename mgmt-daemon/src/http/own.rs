@@ -1,65 +1,94 @@
 //! What every daemon answers by itself, without its core.
-//!
-//! | request | answer | takes |
-//! |---|---|---|
-//! | `GET /v1` | [`About`] | nothing |
-//! | `GET /v1/whoami` | [`Whoami`] | nothing |
-//! | `POST /v1/reload` | [`Reloaded`] | admin in all clusters |
-//! | `GET /v1/tokens` | [`Tokens`] | admin in all clusters |
-//! | `POST /v1/tokens`, with a [`NewToken`] | [`MadeToken`] | admin in all clusters |
-//! | `DELETE /v1/tokens/{token}` | [`Token`] | admin in all clusters |
+
+use std::{fmt, sync::Arc};
 
 use axum::{
-    Extension, Json, Router,
+    Extension, Json,
     body::Bytes,
-    extract::Path,
+    extract::{Path, State},
     http::StatusCode,
-    routing::{delete, get, post},
 };
 use mgmt_api::{
     Principal,
     access::Role,
     operator::{About, MadeToken, NewToken, NotDone, NotDoneKind, Program, Reloaded, Token, Tokens, Whoami},
 };
+use serde_json::Value;
 use tokio::sync::oneshot;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     answer::{Problem, read},
-    door::{Door, Shared},
+    door::Shared,
 };
 use crate::{grants::Grants, reload::AskReload};
 
 type Asking = Extension<Principal>;
 
-pub(super) fn routes<Q: Send + 'static>(about: About, shared: &Shared) -> Router<Door<Q>> {
-    let program = about.program;
-    let (listing, making, revoking) = (
-        shared.grants.clone(),
-        shared.grants.clone(),
-        shared.grants.clone(),
-    );
-    let reload = shared.reload.clone();
-    Router::new()
-        .route("/v1", get(async || Json(about)))
-        .route("/v1/whoami", get(whoami))
-        .route(
-            "/v1/reload",
-            post(async move |asking: Asking| reloaded(&asking, &reload).await),
-        )
-        .route(
-            "/v1/tokens",
-            get(async move |asking: Asking| list(&asking, &listing)).post(
-                async move |asking: Asking, body: Bytes| create(&asking, &making, program, &body).await,
-            ),
-        )
-        .route(
-            "/v1/tokens/{token}",
-            delete(async move |asking: Asking, Path(name): Path<String>| {
-                revoke(&asking, &revoking, name).await
-            }),
-        )
+/// What these routes need of the daemon.
+#[derive(Clone)]
+pub(super) struct Own {
+    about: About,
+    grants: Grants,
+    reload: AskReload,
+    document: Document,
 }
 
+/// Makes the daemon's OpenAPI document.
+pub(super) type Document = Arc<dyn Fn() -> serde_json::Result<Value> + Send + Sync>;
+
+impl Own {
+    pub(super) fn new(about: About, shared: &Shared, document: Document) -> Self {
+        Self {
+            about,
+            grants: shared.grants.clone(),
+            reload: shared.reload.clone(),
+            document,
+        }
+    }
+}
+
+impl fmt::Debug for Own {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Own")
+            .field("about", &self.about)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) fn routes() -> OpenApiRouter<Own> {
+    OpenApiRouter::new()
+        .routes(routes!(about))
+        .routes(routes!(openapi))
+        .routes(routes!(whoami))
+        .routes(routes!(reload))
+        .routes(routes!(tokens, create_token))
+        .routes(routes!(revoke_token))
+}
+
+/// Which daemon this is
+#[utoipa::path(get, path = "/v1", responses((status = 200, body = About, description = "Its program, name and release")))]
+async fn about(State(own): State<Own>) -> Json<About> {
+    Json(own.about)
+}
+
+/// This document
+///
+/// It tells nothing of what the daemon does, and is the same for all who ask.
+#[utoipa::path(
+    get,
+    path = "/v1/openapi.json",
+    responses((status = 200, body = Object, description = "OpenAPI 3.1"), (status = 500)),
+)]
+async fn openapi(State(own): State<Own>) -> Result<Json<Value>, Problem> {
+    let document = (own.document)();
+    document
+        .map(Json)
+        .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+}
+
+/// Who the daemon takes one for that asks
+#[utoipa::path(get, path = "/v1/whoami", responses((status = 200, body = Whoami, description = "Who asks, and what that may")))]
 async fn whoami(Extension(principal): Asking) -> Json<Whoami> {
     Json(Whoami {
         who: principal.to_string(),
@@ -67,11 +96,19 @@ async fn whoami(Extension(principal): Asking) -> Json<Whoami> {
     })
 }
 
-/// Has the daemon reload.
-async fn reloaded(principal: &Principal, reload: &AskReload) -> Result<Json<Reloaded>, Problem> {
+/// Read certificates, keys, tokens, roles and log level again
+///
+/// On any error all that was in use stays (409).
+#[utoipa::path(
+    post,
+    path = "/v1/reload",
+    security(("bearer" = ["admin"])),
+    responses((status = 200, body = Reloaded, description = "They are in use"), (status = 409), (status = 503)),
+)]
+async fn reload(State(own): State<Own>, Extension(principal): Asking) -> Result<Json<Reloaded>, Problem> {
     principal.check(Role::Admin, None)?;
     let (answer, answered) = oneshot::channel();
-    reload.send(answer).await.map_err(|_| Problem::ending())?;
+    own.reload.send(answer).await.map_err(|_| Problem::ending())?;
     let outcome = answered.await.map_err(|_| Problem::ending())?;
     outcome.map(Json).map_err(|reason| {
         let reason = format!("nothing was reloaded, what was in use stays: {reason}");
@@ -79,32 +116,62 @@ async fn reloaded(principal: &Principal, reload: &AskReload) -> Result<Json<Relo
     })
 }
 
-fn list(principal: &Principal, grants: &Grants) -> Result<Json<Tokens>, Problem> {
+/// The tokens that there are
+#[utoipa::path(
+    get,
+    path = "/v1/tokens",
+    security(("bearer" = ["admin"])),
+    responses((status = 200, body = Tokens, description = "Without what is secret")),
+)]
+async fn tokens(State(own): State<Own>, Extension(principal): Asking) -> Result<Json<Tokens>, Problem> {
     principal.check(Role::Admin, None)?;
-    Ok(Json(grants.list()))
+    Ok(Json(own.grants.list()))
 }
 
-async fn create(
-    principal: &Principal,
-    grants: &Grants,
-    program: Program,
-    body: &[u8],
+/// Make a token
+#[utoipa::path(
+    post,
+    path = "/v1/tokens",
+    security(("bearer" = ["admin"])),
+    request_body = NewToken,
+    responses(
+        (status = 201, body = MadeToken, description = "It counts from now on; what is secret is told this once"),
+        (status = 409),
+        (status = 422),
+        (status = 503),
+    ),
+)]
+async fn create_token(
+    State(own): State<Own>,
+    Extension(principal): Asking,
+    body: Bytes,
 ) -> Result<(StatusCode, Json<MadeToken>), Problem> {
     principal.check(Role::Admin, None)?;
-    let new: NewToken = read(body)?;
-    if program == Program::Agent && new.clusters.is_some() {
+    let new: NewToken = read(&body)?;
+    if own.about.program == Program::Agent && new.clusters.is_some() {
         let reason = "an agent has no clusters: make the token without, or at the controller";
         return Err(NotDone::new(NotDoneKind::Invalid, reason).into());
     }
-    let made = grants.create(new).await?;
+    let made = own.grants.create(new).await?;
     let Token { name, role, .. } = &made.token;
     tracing::info!(name, %role, "a token is made, as {principal} wants");
     Ok((StatusCode::CREATED, Json(made)))
 }
 
-async fn revoke(principal: &Principal, grants: &Grants, name: String) -> Result<Json<Token>, Problem> {
+/// Revoke a token
+#[utoipa::path(
+    delete,
+    path = "/v1/tokens/{token}",
+    security(("bearer" = ["admin"])),
+    responses((status = 200, body = Token, description = "It counts no more"), (status = 404), (status = 409), (status = 503)),
+)]
+async fn revoke_token(
+    State(own): State<Own>,
+    Extension(principal): Asking,
+    Path(name): Path<String>,
+) -> Result<Json<Token>, Problem> {
     principal.check(Role::Admin, None)?;
-    let token = grants.revoke(name).await?;
+    let token = own.grants.revoke(name).await?;
     tracing::info!(name = token.name, "a token is revoked, as {principal} wants");
     Ok(Json(token))
 }

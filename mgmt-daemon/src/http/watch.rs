@@ -1,29 +1,23 @@
 //! What monitors a daemon, as HTTP: whether it lives, and whether it can do its work.
 //!
-//! | request | answer | takes |
-//! |---|---|---|
-//! | `GET /livez` | 200 if the daemon's loop answers | nothing, not even a token |
-//! | `GET /readyz` | 200, or 503 with what fails | read in all clusters |
-//! | `GET /metrics` | `OpenMetrics` or, for readers that do not ask for that, Prometheus' own format | read in all clusters |
-//!
 //! All of it goes through the loop; if that does not answer within [`ANSWER_MAX`], the answer is 503.
 
 use std::time::Duration;
 
 use axum::{
-    Extension, Router,
+    Extension,
     extract::State,
     http::{HeaderMap, StatusCode, header},
     response::IntoResponse,
-    routing::get,
 };
 use mgmt_api::{Principal, access::Role};
-use tokio::{sync::oneshot, time::timeout};
-
-use super::{
-    answer::Problem,
-    door::{Door, Request},
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
 };
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::answer::Problem;
 use crate::metrics::{Format, Measured, Metrics};
 
 /// How long the loop may take. Prometheus waits 10 s by default, as long as it takes to see that a daemon hangs.
@@ -32,6 +26,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Who waits to hear how the daemon is.
 #[derive(Debug)]
 pub enum Watch {
+    /// Whether the loop answers.
+    Live(oneshot::Sender<()>),
     /// What fails.
     Ready(oneshot::Sender<Vec<String>>),
     /// The metrics.
@@ -41,6 +37,7 @@ pub enum Watch {
 impl Watch {
     pub(super) fn is_closed(&self) -> bool {
         match self {
+            Self::Live(answer) => answer.is_closed(),
             Self::Ready(answer) => answer.is_closed(),
             Self::Metrics(answer) => answer.is_closed(),
         }
@@ -49,6 +46,9 @@ impl Watch {
     /// Answers, if the other end is still there, with what it wants to know.
     pub fn answer(self, failing: Vec<String>, metrics: impl FnOnce() -> Metrics) {
         match self {
+            Self::Live(answer) => {
+                let _ = answer.send(());
+            }
             Self::Ready(answer) => {
                 let _ = answer.send(failing);
             }
@@ -61,37 +61,74 @@ impl Watch {
     }
 }
 
-pub(super) fn routes<Q: Send + 'static>() -> Router<Door<Q>> {
-    Router::new()
-        .route("/livez", get(live))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
+/// The way to the loop.
+pub(super) type Watches = mpsc::Sender<Watch>;
+
+pub(super) fn routes() -> OpenApiRouter<Watches> {
+    OpenApiRouter::new()
+        .routes(routes!(live))
+        .routes(routes!(ready))
+        .routes(routes!(metrics))
 }
 
-async fn live<Q>(State(door): State<Door<Q>>) -> Result<&'static str, Problem> {
-    ask(&door, Request::Live).await?;
+/// Whether the daemon's loop answers
+#[utoipa::path(
+    get,
+    path = "/livez",
+    responses(
+        (status = 200, body = String, content_type = "text/plain", description = "It does."),
+        (status = 503, description = "It does not."),
+    ),
+)]
+async fn live(State(watches): State<Watches>) -> Result<&'static str, Problem> {
+    ask(&watches, Watch::Live).await?;
     Ok("ok\n")
 }
 
-async fn ready<Q>(
-    State(door): State<Door<Q>>,
+/// Whether the daemon can do its work
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    security(("bearer" = ["read"])),
+    responses(
+        (status = 200, body = String, content_type = "text/plain", description = "It can."),
+        (status = 503, description = "It cannot: `errors` has each thing that fails."),
+    ),
+)]
+async fn ready(
+    State(watches): State<Watches>,
     Extension(principal): Extension<Principal>,
 ) -> Result<&'static str, Problem> {
     principal.check(Role::Read, None)?;
-    let failing = ask(&door, |answer| Request::Watch(Watch::Ready(answer))).await?;
+    let failing = ask(&watches, Watch::Ready).await?;
     if failing.is_empty() {
         return Ok("ok\n");
     }
     Err(Problem::listing("not ready", &failing))
 }
 
-async fn metrics<Q>(
-    State(door): State<Door<Q>>,
+/// The daemon's metrics
+///
+/// For readers that ask for it by `Accept`, as `OpenMetrics`.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    security(("bearer" = ["read"])),
+    responses(
+        (status = 200, description = "The metrics", content(
+            (String = "text/plain"),
+            (String = "application/openmetrics-text"),
+        )),
+        (status = 503),
+    ),
+)]
+async fn metrics(
+    State(watches): State<Watches>,
     Extension(principal): Extension<Principal>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
     principal.check(Role::Read, None)?;
-    let metrics = ask(&door, |answer| Request::Watch(Watch::Metrics(answer))).await?;
+    let metrics = ask(&watches, Watch::Metrics).await?;
     let accept = headers
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok());
@@ -103,13 +140,10 @@ async fn metrics<Q>(
 }
 
 /// Has the loop answer.
-async fn ask<Q, T>(
-    door: &Door<Q>,
-    request: impl FnOnce(oneshot::Sender<T>) -> Request<Q>,
-) -> Result<T, Problem> {
+async fn ask<T>(watches: &Watches, watch: impl FnOnce(oneshot::Sender<T>) -> Watch) -> Result<T, Problem> {
     let (answer, answered) = oneshot::channel();
     let asked = async {
-        door.send(request(answer)).await.ok()?;
+        watches.send(watch(answer)).await.ok()?;
         answered.await.ok()
     };
     match timeout(ANSWER_MAX, asked).await {
@@ -172,7 +206,7 @@ mod tests {
             &http,
             about,
             shared,
-            Router::new(),
+            OpenApiRouter::new,
             |()| "none",
         )
         .await;
