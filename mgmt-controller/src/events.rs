@@ -180,7 +180,6 @@ pub(crate) fn routes(feed: Feed) -> OpenApiRouter<Door<Request>> {
 #[utoipa::path(
     get,
     path = "/v1/events",
-    security(("bearer" = ["read"])),
     params(
         Wanted,
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the reader has: the stream goes on after it"),

@@ -76,13 +76,13 @@ pub struct ClusterSummary {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Values {
-    pub values: Vec<Value>,
+    pub values: Vec<NodeValue>,
 }
 
 /// The value in a node, or why it cannot be told; in none, if that is of an instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
-pub struct Value {
+pub struct NodeValue {
     pub instance: Option<String>,
     pub node: Option<String>,
     /// As Zeek's `to_json` writes it.

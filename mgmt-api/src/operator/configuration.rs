@@ -103,6 +103,7 @@ pub struct NodeEntry {
     #[serde(default)]
     #[schema(value_type = Option<u16>, minimum = 1)]
     pub port: Option<NonZeroU16>,
+    /// As in `WORKER`; it is read in any case.
     #[serde(serialize_with = "capitals", deserialize_with = "any_case")]
     #[schema(value_type = String)]
     pub role: ClusterRole,

@@ -18,7 +18,9 @@ mod verdict;
 mod vitals;
 
 pub use agent::{Adopted, AgentStatus, Heartbeat, HttpAddress, NodeReport, OperatorRequest, Outputs};
-pub use cluster::{ClusterRequest, ClusterStatus, ClusterSummary, Clusters, InstanceReport, Value, Values};
+pub use cluster::{
+    ClusterRequest, ClusterStatus, ClusterSummary, Clusters, InstanceReport, NodeValue, Values,
+};
 pub use configuration::{ConfigurationFile, Expected, InstanceEntry, NodeEntry, Staged, Station, entity_tag};
 pub use deployment::{
     Deployment, DeploymentState, DeploymentSummary, Deployments, InstanceProgress, NodeProgress, Progress,

@@ -54,7 +54,7 @@ pub struct Selection {
         serialize_with = "plain::serialize_option",
         deserialize_with = "plain::deserialize_option"
     )]
-    #[schema(schema_with = plain::words::<ClusterRole>)]
+    #[schema(schema_with = plain::words_or_null::<ClusterRole>)]
     pub role: Option<ClusterRole>,
     /// Given alone: all nodes.
     #[serde(skip_serializing_if = "std::ops::Not::not")]

@@ -6,7 +6,7 @@ use broker_codec::{
 };
 use mgmt_api::{
     ClientRequest, MESSAGE_BYTES_MAX, Principal, ResultRecord,
-    operator::{NotDone, NotDoneKind, Selection, Value, Values, text, written},
+    operator::{NodeValue, NotDone, NotDoneKind, Selection, Values, text, written},
 };
 
 use super::{cluster::Cluster, operators::answer, turn::Turn};
@@ -56,7 +56,7 @@ pub(super) fn values(results: &[ResultRecord]) -> Result<ZeekString, NotDone> {
         };
         // An agent without nodes has nothing to say.
         if value.is_some() || error.is_some() {
-            values.push(Value {
+            values.push(NodeValue {
                 instance: result.instance.as_ref().map(text),
                 node: result.node.as_ref().map(text),
                 value,

@@ -126,7 +126,6 @@ type Asks = Operator<Request>;
 #[utoipa::path(
     get,
     path = "/",
-    security(("bearer" = ["read"])),
     params(Wanted),
     responses(
         (status = 200, description = "For a browser", body = String, content_type = "text/html"),

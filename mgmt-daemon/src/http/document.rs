@@ -92,15 +92,7 @@ pub(super) fn complete(about: &About, handlers: &OpenApi) -> serde_json::Result<
         "version": about.version,
         "license": { "name": "BSD-3-Clause", "identifier": "BSD-3-Clause" },
     });
-    let components = &mut document["components"];
-    components["schemas"]["Problem"] = serde_json::to_value(answer::schema())?;
-    components["securitySchemes"] = json!({
-        "bearer": { "type": "http", "scheme": "bearer", "description": "A token, which `mgmtctl token create` makes" },
-        "basic": { "type": "http", "scheme": "basic", "description": "A token as the password of any user, for browsers" },
-        "certificate": { "type": "mutualTLS", "description": "A client certificate of the CA in `http_client_ca`" },
-    });
-    let paths = document["paths"].as_object_mut();
-    for (path, item) in paths.into_iter().flatten() {
+    for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
             complete_operation(path, method, operation);
         }
@@ -109,7 +101,43 @@ pub(super) fn complete(about: &About, handlers: &OpenApi) -> serde_json::Result<
             item["parameters"] = parameters.into();
         }
     }
+    let components = &mut document["components"];
+    let schemas = components["schemas"].as_object_mut();
+    schemas
+        .into_iter()
+        .flat_map(Map::values_mut)
+        .for_each(forget_defaults);
+    components["schemas"]["Problem"] = serde_json::to_value(answer::schema())?;
+    components["responses"] = PROBLEMS
+        .iter()
+        .map(|(status, words)| (name(*status), problem(*status, words)))
+        .collect::<Map<_, _>>()
+        .into();
+    components["securitySchemes"] = json!({
+        "bearer": { "type": "http", "scheme": "bearer", "description": "A token, which `mgmtctl token create` makes" },
+        "basic": { "type": "http", "scheme": "basic", "description": "A token as the password of any user, for browsers" },
+        "certificate": { "type": "mutualTLS", "description": "A client certificate of the CA in `http_client_ca`" },
+    });
     Ok(document)
+}
+
+/// A reader takes a field that is missing as not known, and not as what the daemon itself begins with.
+fn forget_defaults(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            fields.remove("default");
+            for (name, part) in fields {
+                match part {
+                    Value::Object(named) if name == "properties" => {
+                        named.values_mut().for_each(forget_defaults)
+                    }
+                    part => forget_defaults(part),
+                }
+            }
+        }
+        Value::Array(parts) => parts.iter_mut().for_each(forget_defaults),
+        _ => {}
+    }
 }
 
 /// The parameters in a path, as in `/v1/tokens/{token}`.
@@ -144,8 +172,8 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
         (!is_get, StatusCode::PAYLOAD_TOO_LARGE),
         (is_read, StatusCode::BAD_REQUEST),
     ];
-    let role = operation["security"][0]["bearer"].take();
-    let role = if role.is_null() { json!([]) } else { role };
+    let role = operation.pointer_mut("/security/0/bearer").map(Value::take);
+    let role = role.unwrap_or_else(|| json!([]));
     let ways: &[&str] = match () {
         () if is_for_all => &[],
         () if is_get => &["bearer", "basic", "certificate"],
@@ -158,24 +186,36 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     for (_, status) in common.iter().filter(|(is_so, _)| *is_so) {
         responses.entry(status.as_str()).or_insert_with(|| json!({}));
     }
-    for (status, words) in PROBLEMS {
-        if let Some(response) = responses.get_mut(status.as_str()).and_then(Value::as_object_mut) {
-            complete_problem(*status, words, response);
+    for (status, _) in PROBLEMS {
+        match responses.get_mut(status.as_str()) {
+            // A handler has said more.
+            Some(response) if response.get("description").is_some() => response["content"] = content(),
+            Some(response) => {
+                *response = json!({ "$ref": format!("#/components/responses/{}", name(*status)) })
+            }
+            None => {}
         }
     }
 }
 
-fn complete_problem(status: StatusCode, words: &str, response: &mut Map<String, Value>) {
-    response.entry("description").or_insert_with(|| words.into());
-    let schema = json!({ "$ref": "#/components/schemas/Problem" });
-    response.insert("content".to_owned(), json!({ PROBLEM: { "schema": schema } }));
+/// The name of a problem with this status.
+fn name(status: StatusCode) -> String {
+    status.canonical_reason().unwrap_or_default().replace(' ', "")
+}
+
+fn problem(status: StatusCode, words: &str) -> Value {
     let field = match status {
-        StatusCode::TOO_MANY_REQUESTS => "Retry-After",
-        StatusCode::UNAUTHORIZED => "WWW-Authenticate",
-        _ => return,
+        StatusCode::TOO_MANY_REQUESTS => Some("Retry-After"),
+        StatusCode::UNAUTHORIZED => Some("WWW-Authenticate"),
+        _ => None,
     };
-    response.insert(
-        "headers".to_owned(),
-        json!({ field: { "schema": { "type": "string" } } }),
-    );
+    let mut response = json!({ "description": words, "content": content() });
+    if let Some(field) = field {
+        response["headers"] = json!({ field: { "schema": { "type": "string" } } });
+    }
+    response
+}
+
+fn content() -> Value {
+    json!({ PROBLEM: { "schema": { "$ref": "#/components/schemas/Problem" } } })
 }
