@@ -6,7 +6,7 @@
 #   scripts/check.sh --setup    only install what the checks and tests need
 #
 # It installs missing Debian packages (as root or with password-less sudo, otherwise it lists them), and below .local/ zeek-client
-# in four releases, cargo-deb, and where it is root a Debian that our packages are installed in. With MGMT_REQUIRE=browser also
+# in four releases, what the OpenAPI documents are tested with, cargo-deb, and where it is root a Debian that our packages are installed in. With MGMT_REQUIRE=browser also
 # Chromium, which is large, and axe-core. Stops at the first failing step and names it.
 
 set -euo pipefail
@@ -31,8 +31,8 @@ packages() {
     want libssl-dev "OpenSSL to link tests with" has_openssl
     want pkg-config "finds OpenSSL" has pkg-config
     want openssl "the other side in tests of TLS" has openssl
-    want python3 "zeek-client" has python3
-    want python3-venv "private environments for zeek-client" has_venv
+    want python3 "zeek-client, and a client made of an OpenAPI document" has python3
+    want python3-venv "private environments for them" has_venv
     want python3-broker "Broker's own reader and writer of the store" has_debian_broker
     want strace "the test that the store is synced before the reply" has strace
     want systemd-container "nodes kept by systemd, in a container" has systemd-nspawn
@@ -87,6 +87,7 @@ setup() {
     step "Rust toolchain" need_rust fmt clippy
     step "Debian packages" packages
     step "zeek-client ${ZEEK_CLIENT_VERSIONS[*]}" need_zeek_client "${ZEEK_CLIENT_VERSIONS[@]}"
+    step "OpenAPI" need_openapi
     if needs_browser; then
         step "axe-core $AXE_VERSION" need_axe
     fi

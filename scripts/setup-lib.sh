@@ -4,7 +4,7 @@
 #
 # Everything is idempotent and quick when nothing is missing. System packages come from apt-get where the caller is root or has
 # sudo without a password; otherwise the script ends with the list of what is missing and the command that installs it.
-# zeek-client goes into virtual environments below .local/ in the checkout, never into the system.
+# Packages from PyPI go into virtual environments below .local/ in the checkout, never into the system.
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 LOCAL="$ROOT/.local"
@@ -14,6 +14,9 @@ LOCAL="$ROOT/.local"
 ZEEK_CLIENT_VERSIONS=(1.5.0 1.4.0 1.3.1 1.2.0)
 # Pinned, because zeek-client prints this library's error texts and the tests compare what it prints.
 WEBSOCKET_CLIENT_VERSION=1.9.0
+
+# Of the daemons' OpenAPI documents: what makes clients of them, and what looks whether answers fit them.
+OPENAPI_TOOLS="openapi-python-client==0.29.1 jsonschema==4.26.0"
 
 # The status page is looked at by it.
 AXE_VERSION=4.14.1
@@ -210,6 +213,26 @@ need_zeek_client() {
             printf '%s %s' "$home" "$wanted" >"$stamp"
         ) 9>"$LOCAL/zeek-client/lock" || return 1
     done
+}
+
+# --- OpenAPI ---------------------------------------------------------------------------------------------------------------
+
+# need_openapi: what the daemons' OpenAPI documents are tested with, from PyPI into .local/openapi.
+need_openapi() {
+    local home="$LOCAL/openapi"
+    mkdir -p "$home"
+    (
+        flock 9
+        if [ "$(cat "$home/complete" 2>/dev/null)" = "$OPENAPI_TOOLS" ] && "$home/venv/bin/python" -c ""; then
+            say "$OPENAPI_TOOLS are here"
+            exit 0
+        fi
+        rm -rf "$home/venv" "$home/complete"
+        python3 -m venv "$home/venv" || exit 1
+        # shellcheck disable=SC2086 # two requirements
+        "$home/venv/bin/python" -m pip install --quiet --disable-pip-version-check $OPENAPI_TOOLS || exit 1
+        printf '%s' "$OPENAPI_TOOLS" >"$home/complete"
+    ) 9>"$home/lock"
 }
 
 # --- axe-core --------------------------------------------------------------------------------------------------------------

@@ -344,3 +344,20 @@ fn every_shell_script_can_be_executed() {
     let violations: Vec<_> = scripts.iter().map(|path| path.display().to_string()).collect();
     report("scripts that are not executable", &violations);
 }
+
+/// A route that is made otherwise would be in no OpenAPI document.
+#[test]
+fn routes_are_made_with_what_describes_them() {
+    let daemon = |path: &Path| {
+        let of = |folder: &&str| path.starts_with(folder);
+        ["mgmt-daemon/src", "mgmt-controller/src", "mgmt-agent/src"]
+            .iter()
+            .any(of)
+    };
+    let bare = regex(r"\.(route|route_service|nest|nest_service)\(");
+    let mut violations = Vec::new();
+    for (path, text) in rust_files().filter(|(path, _)| daemon(path)) {
+        violations.extend(found(&bare, &path, production_code(&text)));
+    }
+    report("routes without routes!", &violations);
+}

@@ -1,5 +1,6 @@
 //! HTTP over TCP: who may ask, what others get, and that each role may what it says. Without TLS on loopback; [`tls`] has the rest.
 
+mod described;
 mod roles;
 mod tls;
 

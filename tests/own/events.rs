@@ -8,6 +8,7 @@ use std::{
 };
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use super::sensors::Sensors;
 use crate::support::{
@@ -43,6 +44,13 @@ impl Follower {
 
     pub(super) fn shows(&mut self, words: &[&str]) {
         self.shown.until_all(words);
+    }
+
+    /// The next line with these words, which is JSON.
+    pub(super) fn json(&mut self, words: &str) -> Value {
+        let lines = self.shown.until_all(&[words]);
+        let line = lines.last().expect("a line");
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
 }
 

@@ -7,6 +7,7 @@ mod clock;
 mod cluster;
 mod clusters;
 mod configured;
+mod described;
 mod emptied;
 mod events;
 mod full_disk;

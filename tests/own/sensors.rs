@@ -1,6 +1,6 @@
 //! Two hosts, whose agents have a real controller and zeek-client.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use rustix::process::Pid;
 use serde_json::Value;
@@ -29,12 +29,17 @@ pub(super) struct Sensors {
 
 impl Sensors {
     pub(super) fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// With further arguments for the controller.
+    pub(super) fn with(arguments: &[&str]) -> Self {
         const ANONYMOUS: &Protection = &Protection::Anonymous;
         // A client that does not answer pings while it is built is disconnected.
         let _built = agent_binary();
         // Several tests at once would have the same.
         let no_ports = "Management::Controller::auto_assign_metrics_ports=F";
-        let mut controller = start_controller(ANONYMOUS, &[no_ports]);
+        let mut controller = start_controller(ANONYMOUS, &[&[no_ports], arguments].concat());
         let news = News::of(&mut controller);
         let start = |name| {
             let mut plan = Plan::new(name, Some(controller.broker()), ANONYMOUS);
@@ -91,6 +96,17 @@ impl Sensors {
     /// Where the controller works.
     pub(super) fn working_dir(&self) -> PathBuf {
         self.operated.controller.working_dir("controller")
+    }
+
+    /// Where the agent of one of the hosts works.
+    pub(super) fn agent_directory(&self, number: usize) -> PathBuf {
+        let home = self.instances[number].home();
+        home.join("state/nodes").join(SENSORS[number])
+    }
+
+    /// Where the controller serves HTTP over TCP.
+    pub(super) fn http(&self) -> SocketAddr {
+        self.operated.controller.daemon.listens("http")
     }
 
     /// Asks the controller by `mgmtctl`.
