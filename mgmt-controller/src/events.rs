@@ -21,7 +21,7 @@ use mgmt_api::{
     operator::{Event, RESET},
 };
 use mgmt_daemon::http::{
-    Door, Lasting, OpenApiRouter, Problem,
+    Lasting, OpenApiRouter, Problem,
     axum::{
         self, Extension,
         extract::{Query, State},
@@ -37,7 +37,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{core::may_read, http::Request};
+use crate::core::may_read;
 
 /// How many events are remembered.
 const EVENTS_MAX: usize = 10_000;
@@ -170,7 +170,7 @@ impl Feed {
     }
 }
 
-pub(crate) fn routes(feed: Feed) -> OpenApiRouter<Door<Request>> {
+pub(crate) fn routes<S>(feed: Feed) -> OpenApiRouter<S> {
     OpenApiRouter::new().routes(routes!(events)).with_state(feed)
 }
 

@@ -58,10 +58,21 @@ impl Printed {
         printed
     }
 
+    fn run_all(&mut self, commands: &[(&str, &str)]) {
+        for (arguments, schema) in commands {
+            self.run(arguments, schema);
+        }
+    }
+
     fn is(&mut self, what: &str, schema: &str, value: Value) {
         let one = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
-        let schema = match schema.strip_prefix("list of ") {
-            Some(name) => json!({ "type": "array", "minItems": 1, "items": one(name) }),
+        let many = |name: &str| json!({ "type": "array", "minItems": 1, "items": one(name) });
+        let schema = match schema.split_once(" of ") {
+            Some(("list", name)) => many(name),
+            // What is printed of several clusters.
+            Some((field, name)) => {
+                json!({ "properties": { field: many(name) }, "unevaluatedProperties": false })
+            }
             None => one(schema),
         };
         self.values
@@ -79,51 +90,70 @@ impl Printed {
     }
 }
 
-fn of_controller(sensors: &mut Sensors) -> Printed {
+/// Commands to a controller, and the schemas of what they print; until a node fails,
+const FAILING: &[(&str, &str)] = &[
+    ("status", "ClusterStatus"),
+    ("config stage cluster.ini", "Staged"),
+    ("config show staged", "ConfigurationFile"),
+    ("config diff", "list of Difference"),
+    ("deploy --yes", "Deployment"),
+    ("deploy failing.ini --yes", "Deployment"),
+    ("status", "ClusterStatus"),
+];
+
+/// and from then on.
+const FAILED: &[(&str, &str)] = &[
+    ("logs worker-sensor-2-1", "Outputs"),
+    ("diag worker-sensor-2-1", "NodeHistory"),
+    ("print x logger", "Values"),
+    ("restart logger", "Changed"),
+    ("stop logger", "Changed"),
+    ("start logger", "Changed"),
+    ("deploy cluster.ini --yes", "Deployment"),
+    ("config show", "ConfigurationFile"),
+    ("instances", "list of InstanceReport"),
+    ("--cluster lab config stage lab.json", "Staged"),
+    ("clusters", "Clusters"),
+    ("status", "clusters of ClusterStatus"),
+    ("clusters delete lab", "Changed"),
+    ("whoami", "Whoami"),
+    ("reload", "Reloaded"),
+    ("token create other --role read --cluster lab", "MadeToken"),
+    ("token list", "Tokens"),
+    ("token revoke other", "Token"),
+];
+
+/// The same to an agent.
+const TO_AGENT: &[(&str, &str)] = &[
+    ("status", "AgentStatus"),
+    ("logs worker-sensor-2-1", "Outputs"),
+    ("diag worker-sensor-2-1", "NodeHistory"),
+    ("stop worker-sensor-2-1", "Changed"),
+    ("start worker-sensor-2-1", "Changed"),
+    ("adopt", "Adopted"),
+    ("whoami", "Whoami"),
+    ("reload", "Reloaded"),
+    ("token create other --role read", "MadeToken"),
+    ("token list", "Tokens"),
+    ("token revoke other", "Token"),
+];
+
+fn of_controller(sensors: &Sensors) -> Printed {
     let worker = "worker-sensor-2-1";
     let mut cluster = sensors.cluster([0, 1]);
     fs::write(sensors.file("cluster.ini"), cluster.text()).expect("written");
     cluster.always_dies(worker, "no such interface");
     fs::write(sensors.file("failing.ini"), cluster.text()).expect("written");
-    let mut printed = Printed::of(sensors.working_dir());
+    let lab = json!({ "instances": [{ "name": "elsewhere", "host": "127.0.0.1", "port": 1 }] });
+    fs::write(sensors.file("lab.json"), lab.to_string()).expect("written");
     let directory = sensors.working_dir();
-    let mut follower = Follower::begin(&directory, &["-n", "1000", "--json"]);
-    for (arguments, schema) in [
-        ("status", "ClusterStatus"),
-        ("config stage cluster.ini", "Staged"),
-        ("config show staged", "ConfigurationFile"),
-        ("config diff", "list of Difference"),
-        ("deploy --yes", "Deployment"),
-        ("deploy failing.ini --yes", "Deployment"),
-        ("status", "ClusterStatus"),
-    ] {
-        printed.run(arguments, schema);
-    }
-    let event = follower.json("is FAILED, was CRASHED");
+    let mut printed = Printed::of(directory.clone());
+    printed.run_all(FAILING);
+    let event = Follower::begin(&directory, &["-n", "1000", "--json"]).json("is FAILED, was CRASHED");
     printed.is("events", "Event", event);
     let end = Follower::of(&directory, &["logs", "-f", worker, "--json"]).json("no such interface");
     printed.is("logs -f", "Moment", end);
-    for (arguments, schema) in [
-        (&*format!("logs {worker}"), "Outputs"),
-        (&*format!("diag {worker}"), "NodeHistory"),
-        ("print x logger", "Values"),
-        ("restart logger", "Changed"),
-        ("stop logger", "Changed"),
-        ("start logger", "Changed"),
-        ("deploy cluster.ini --yes", "Deployment"),
-        ("config show", "ConfigurationFile"),
-        ("instances", "list of InstanceReport"),
-        ("--cluster lab config stage cluster.ini", "Staged"),
-        ("clusters", "Clusters"),
-        ("clusters delete lab", "Changed"),
-        ("whoami", "Whoami"),
-        ("reload", "Reloaded"),
-        ("token create other --role read --cluster lab", "MadeToken"),
-        ("token list", "Tokens"),
-        ("token revoke other", "Token"),
-    ] {
-        printed.run(arguments, schema);
-    }
+    printed.run_all(FAILED);
     let all = printed.run("deployments", "Deployments");
     let id = all["deployments"][0]["id"].as_str().expect("text").to_owned();
     printed.run(&format!("deployments {id}"), "Deployment");
@@ -136,34 +166,15 @@ fn of_controller(sensors: &mut Sensors) -> Printed {
     printed
 }
 
-fn of_agent(directory: PathBuf, node: &str) -> Printed {
-    let mut printed = Printed::of(directory);
-    for (arguments, schema) in [
-        ("status", "AgentStatus"),
-        (&*format!("logs {node}"), "Outputs"),
-        (&*format!("diag {node}"), "NodeHistory"),
-        (&*format!("stop {node}"), "Changed"),
-        (&*format!("start {node}"), "Changed"),
-        ("adopt", "Adopted"),
-        ("whoami", "Whoami"),
-        ("reload", "Reloaded"),
-        ("token create other --role read", "MadeToken"),
-        ("token list", "Tokens"),
-        ("token revoke other", "Token"),
-    ] {
-        printed.run(arguments, schema);
-    }
-    printed
-}
-
 #[test]
 fn what_mgmtctl_prints_as_json_fits_the_documents() {
-    let mut sensors = Sensors::start();
-    let mut printed = of_controller(&mut sensors);
+    let sensors = Sensors::start();
+    let mut printed = of_controller(&sensors);
     let home = sensors.working_dir();
     assert_eq!(printed.faults(&home), "");
-    let agent = sensors.agent_directory(1);
-    assert_eq!(of_agent(agent, "worker-sensor-2-1").faults(&home), "");
+    let mut of_agent = Printed::of(sensors.agent_directory(1));
+    of_agent.run_all(TO_AGENT);
+    assert_eq!(of_agent.faults(&home), "");
 
     printed.is(
         "wrong",
