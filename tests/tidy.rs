@@ -345,7 +345,7 @@ fn every_shell_script_can_be_executed() {
     report("scripts that are not executable", &violations);
 }
 
-/// A route that is made otherwise would be in no OpenAPI document.
+/// A route that is made otherwise would be in no `OpenAPI` document.
 #[test]
 fn routes_are_made_with_what_describes_them() {
     let daemon = |path: &Path| {

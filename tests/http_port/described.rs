@@ -1,10 +1,10 @@
-//! What the daemons answer is what their OpenAPI documents say: routes, statuses, and the roles that requests take.
+//! What the daemons answer is what their `OpenAPI` documents say: routes, statuses, and the roles that requests take.
 
 use std::{
     collections::BTreeSet,
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::Path,
 };
 
 use serde_json::Value;
@@ -27,10 +27,10 @@ struct Asked {
 }
 
 impl Asked {
-    fn new(to: SocketAddr, directory: PathBuf, has_clusters: bool) -> Self {
+    fn new(to: SocketAddr, directory: &Path, has_clusters: bool) -> Self {
         let token = |name: &str, further: &[&str]| {
             let made = mgmtctl::ask(
-                &directory,
+                directory,
                 &[&["token", "create", name, "--role"], further].concat(),
             );
             made.printed().trim_end().to_owned()
@@ -135,7 +135,7 @@ impl Asked {
 #[test]
 fn the_controller_answers_as_its_document_says() {
     let served = Served::start(&[]);
-    Asked::new(served.address(), served.directory(), true).is_all_as_described();
+    Asked::new(served.address(), &served.directory(), true).is_all_as_described();
     served.controller.stop();
 }
 
@@ -152,6 +152,6 @@ fn the_agent_answers_as_its_document_says() {
     ]);
     let daemon = start_agent(&home, &mut command);
     let directory = home.path().join("state/nodes/sensor");
-    Asked::new(daemon.listens("http"), directory, false).is_all_as_described();
+    Asked::new(daemon.listens("http"), &directory, false).is_all_as_described();
     daemon.stop();
 }

@@ -1,4 +1,4 @@
-//! The daemons' OpenAPI documents: what `mgmtctl --json` prints fits them, and a client can be made of them.
+//! The daemons' `OpenAPI` documents: what `mgmtctl --json` prints fits them, and a client can be made of them.
 
 use std::{
     fs,
@@ -54,7 +54,7 @@ impl Printed {
         let ran = mgmtctl::ask(&self.directory, &words);
         let printed = serde_json::from_str(&ran.stdout);
         let printed: Value = printed.unwrap_or_else(|error| panic!("{arguments}: {error}: {ran:?}"));
-        self.is(arguments, schema, printed.clone());
+        self.is(arguments, schema, &printed);
         printed
     }
 
@@ -64,7 +64,7 @@ impl Printed {
         }
     }
 
-    fn is(&mut self, what: &str, schema: &str, value: Value) {
+    fn is(&mut self, what: &str, schema: &str, value: &Value) {
         let one = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
         let many = |name: &str| json!({ "type": "array", "minItems": 1, "items": one(name) });
         let schema = match schema.split_once(" of ") {
@@ -150,19 +150,16 @@ fn of_controller(sensors: &Sensors) -> Printed {
     let mut printed = Printed::of(directory.clone());
     printed.run_all(FAILING);
     let event = Follower::begin(&directory, &["-n", "1000", "--json"]).json("is FAILED, was CRASHED");
-    printed.is("events", "Event", event);
+    printed.is("events", "Event", &event);
     let end = Follower::of(&directory, &["logs", "-f", worker, "--json"]).json("no such interface");
-    printed.is("logs -f", "Moment", end);
+    printed.is("logs -f", "Moment", &end);
     printed.run_all(FAILED);
     let all = printed.run("deployments", "Deployments");
     let id = all["deployments"][0]["id"].as_str().expect("text").to_owned();
     printed.run(&format!("deployments {id}"), "Deployment");
     let (_, problem) = http::get(&directory, "/v1/clusters/nowhere/status");
-    printed.is(
-        "a problem",
-        "Problem",
-        serde_json::from_str(&problem).expect("JSON"),
-    );
+    let problem: Value = serde_json::from_str(&problem).expect("JSON");
+    printed.is("a problem", "Problem", &problem);
     printed
 }
 
@@ -179,7 +176,7 @@ fn what_mgmtctl_prints_as_json_fits_the_documents() {
     printed.is(
         "wrong",
         "Clusters",
-        json!({ "clusters": [{ "cluster": 1, "colour": "red" }] }),
+        &json!({ "clusters": [{ "cluster": 1, "colour": "red" }] }),
     );
     let faults = printed.faults(&home);
     let faults: Vec<&str> = faults.lines().collect();

@@ -1,4 +1,4 @@
-//! The OpenAPI document of a daemon: what its handlers say of themselves, with what all of them have in common.
+//! The `OpenAPI` document of a daemon: what its handlers say of themselves, with what all of them have in common.
 //!
 //! It is made when it is asked for, and not kept.
 
@@ -129,7 +129,7 @@ fn forget_defaults(schema: &mut Value) {
             for (name, part) in fields {
                 match part {
                     Value::Object(named) if name == "properties" => {
-                        named.values_mut().for_each(forget_defaults)
+                        named.values_mut().for_each(forget_defaults);
                     }
                     part => forget_defaults(part),
                 }
@@ -187,13 +187,13 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
         responses.entry(status.as_str()).or_insert_with(|| json!({}));
     }
     for (status, _) in PROBLEMS {
-        match responses.get_mut(status.as_str()) {
-            // A handler has said more.
-            Some(response) if response.get("description").is_some() => response["content"] = content(),
-            Some(response) => {
-                *response = json!({ "$ref": format!("#/components/responses/{}", name(*status)) })
+        if let Some(response) = responses.get_mut(status.as_str()) {
+            if response.get("description").is_some() {
+                // A handler has said more.
+                response["content"] = content();
+            } else {
+                *response = json!({ "$ref": format!("#/components/responses/{}", name(*status)) });
             }
-            None => {}
         }
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Own {
     document: Document,
 }
 
-/// Makes the daemon's OpenAPI document.
+/// Makes the daemon's `OpenAPI` document.
 pub(super) type Document = Arc<dyn Fn() -> serde_json::Result<Value> + Send + Sync>;
 
 impl Own {
