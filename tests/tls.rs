@@ -9,6 +9,7 @@ use crate::support::{
     home,
     peer::Peer,
     program::{Outcome, run},
+    secure::named,
     zeek_client::ZeekClient,
 };
 
@@ -127,8 +128,11 @@ fn the_controller_verifies_clients_where_it_is_told_to() {
     assert_eq!(get_instances_with(&mut controller, &ca, []).exit, 1);
     let stderr = controller.stop().stderr;
     for words in [
-        "certificate of the peer (CN=stranger) is not trusted",
-        "certificate of the peer (CN=late) has expired",
+        &*format!(
+            "certificate of the peer ({}) is not trusted",
+            named("stranger", &stranger)
+        ),
+        &format!("certificate of the peer ({}) has expired", named("late", &late)),
         "the client shows no certificate; give it one, signed by our CA (zeek-client: ssl.certificate and ssl.keyfile)",
     ] {
         assert!(stderr.contains(words), "{words}: {stderr}");
@@ -145,9 +149,11 @@ fn agents_without_a_good_certificate_are_refused_with_the_reason() {
         identity,
         trust: ca.trust(),
     };
+    let stranger = other.sign("stranger", &[], &Validity::Now);
+    let late = ca.sign("late", &[], &Validity::Expired);
     for tls in [
-        mutual(other.sign("stranger", &[], &Validity::Now)),
-        mutual(ca.sign("late", &[], &Validity::Expired)),
+        mutual(stranger.clone()),
+        mutual(late.clone()),
         TlsConfig::Anonymous,
         TlsConfig::Off,
     ] {
@@ -155,8 +161,11 @@ fn agents_without_a_good_certificate_are_refused_with_the_reason() {
     }
     let stderr = controller.stop().stderr;
     for words in [
-        "certificate of the peer (CN=stranger) is not trusted",
-        "certificate of the peer (CN=late) has expired",
+        &*format!(
+            "certificate of the peer ({}) is not trusted",
+            named("stranger", &stranger)
+        ),
+        &format!("certificate of the peer ({}) has expired", named("late", &late)),
         "peer shows no certificate; give it one, signed by our CA (Zeek: Broker::ssl_certificate)",
         "peer speaks plaintext Broker instead of TLS",
     ] {

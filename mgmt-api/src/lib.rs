@@ -63,7 +63,7 @@ pub use log::{Level, MESSAGE_BYTES_MAX};
 pub use node::{NodeMessage, NodeRequest};
 pub use node_link::{NodeLinkMessage, NodeLinkRequest};
 pub use operator::OperatorRequest;
-pub use principal::{Principal, Proof, Transport};
+pub use principal::{Certificate, Principal, Proof, Transport};
 pub use records::{Configuration, Instance, Node, NodeOutputs, NodeStatus, OptionRecord, ResultRecord};
 pub use requests::{NotAdmitted, REQID_BYTES_MAX, RequestTable};
 pub use supervisor::{

@@ -21,12 +21,21 @@ pub struct Principal {
     /// The other end of the connection, unless it is on this host's control socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<SocketAddr>,
-    /// The subject of its certificate, if it has shown one.
+    /// Its certificate, if it has shown one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<ZeekString>,
+    pub certificate: Option<Certificate>,
     /// What it may, where roles are asked for. Without, it may all that its transport can carry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<Grant>,
+}
+
+/// A certificate, by what an operator tells it from others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// As in `CN=alice, O=Example`.
+    pub subject: ZeekString,
+    /// Its SHA-256, in hexadecimal digits.
+    pub fingerprint: String,
 }
 
 /// By what a request came.
@@ -123,7 +132,7 @@ impl fmt::Display for Principal {
             Transport::Http {
                 by: Proof::Certificate,
             } => match &self.certificate {
-                Some(subject) => write!(f, "certificate {subject}")?,
+                Some(Certificate { subject, .. }) => write!(f, "certificate {subject}")?,
                 None => f.write_str("certificate")?,
             },
         }
@@ -138,8 +147,8 @@ impl fmt::Display for Principal {
             write!(f, ", {name}")?;
         }
         match (&self.transport, &self.grant, &self.certificate) {
-            (Transport::WebSocket { .. } | Transport::Broker { .. }, Some(_), Some(subject)) => {
-                write!(f, " (certificate {subject})")
+            (Transport::WebSocket { .. } | Transport::Broker { .. }, Some(_), Some(shown)) => {
+                write!(f, " (certificate {})", shown.subject)
             }
             (Transport::WebSocket { .. } | Transport::Broker { .. }, Some(_), None) => {
                 f.write_str(" (without a certificate)")

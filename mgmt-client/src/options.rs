@@ -135,7 +135,7 @@ pub(crate) enum Command {
     },
     /// Have an agent obey the controller that it refuses, or, if no controller is connected, the next one
     Adopt,
-    /// Have the daemon read its certificates, tokens, roles and log level again, and open its logs anew
+    /// Have the daemon read its certificates, tokens, roles, deny list and log level again, and open its logs anew
     Reload,
     /// Show who the daemon takes us for, and what we may
     Whoami,

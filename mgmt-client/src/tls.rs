@@ -147,6 +147,10 @@ fn refusal(text: &str) -> Option<String> {
         _ if alert.contains("certificate") => {
             format!("the daemon refuses our certificate: {alert}")
         }
+        _ if alert.contains("handshake failure") => {
+            "the daemon ends TLS: it refuses our certificate, as one that its deny list has, or there is no cipher suite in common"
+                .to_owned()
+        }
         _ => format!("the daemon ends TLS: {alert}"),
     })
 }

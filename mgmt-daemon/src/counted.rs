@@ -14,10 +14,12 @@ pub enum Counted {
     LogFailed,
     /// Management logs rotated to where they belong.
     LogRotated,
-    /// Times that certificates, tokens, roles, log level and logs were reloaded.
+    /// Times that certificates, tokens, roles, deny list, log level and logs were reloaded.
     Reloads,
     /// Times that nothing was reloaded, as something could not be used.
     ReloadsFailed,
+    /// Certificates that the deny list has and a peer has shown, on any port, or had shown when the list came into use.
+    CertificatesDenied,
     /// Connections to the HTTP port that were closed at once, as too many were open.
     HttpConnectionsRefused,
     /// TLS handshakes on the HTTP port that failed.

@@ -4,6 +4,8 @@ use std::{io, net::SocketAddr, path::PathBuf};
 
 use broker_endpoint::{EndpointError, tls::TlsConfigError, with_causes};
 
+use crate::deny_list::DenyListError;
+
 /// A daemon cannot start, or cannot go on, because of its host.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -46,6 +48,8 @@ pub enum HostError {
     Http { address: SocketAddr, source: io::Error },
     #[error("cannot serve HTTP with http_certificate, http_key and http_client_ca: {}", with_causes(.0))]
     HttpTls(TlsConfigError),
+    #[error(transparent)]
+    DenyList(#[from] DenyListError),
     #[error("{0} has stopped, which is a fault in this program")]
     Stopped(&'static str),
     #[error("ended by a second signal before everything was written")]

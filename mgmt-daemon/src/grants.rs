@@ -8,6 +8,7 @@ use std::{
 use broker_endpoint::tls::PeerCertificate;
 use jiff::Timestamp;
 use mgmt_api::{
+    Certificate,
     access::Grant,
     operator::{MadeToken, NewToken, NotDone, NotDoneKind, Token, Tokens},
 };
@@ -50,6 +51,14 @@ pub(crate) struct Known {
 pub(crate) enum Shown {
     Token(Hash),
     Certificate(PeerCertificate),
+}
+
+/// What a principal keeps of the certificate that it has shown.
+pub fn principals(certificate: Option<&PeerCertificate>) -> Option<Certificate> {
+    certificate.map(|shown| Certificate {
+        subject: shown.subject.clone(),
+        fingerprint: shown.fingerprint.to_string(),
+    })
 }
 
 impl Shown {
@@ -232,6 +241,7 @@ fn changed<T>(
 mod tests {
     use std::fs;
 
+    use broker_endpoint::tls::Fingerprint;
     use mgmt_api::access::Role;
 
     use super::*;
@@ -319,6 +329,7 @@ mod tests {
         let tokens = home.path().join("none");
         let certificate = PeerCertificate {
             subject: "CN=alice".into(),
+            fingerprint: Fingerprint([0; 32]),
             names: vec!["alice".into()],
         };
         let none = Grants::with(&tokens, Vec::new());

@@ -9,6 +9,7 @@
 //! | [`config`] | settings by Zeek's names, from the command line, the environment and Zeek scripts |
 //! | [`Counted`] | what every daemon counts |
 //! | [`daemon`] | the task that owns a core, and the loop of both daemons |
+//! | [`deny_list`] | the file of certificates that count no more |
 //! | [`error`] | why a daemon cannot start or go on |
 //! | [`files`] | modes of what is written |
 //! | [`grants`] | who may do what: tokens, and roles of certificates |
@@ -36,6 +37,7 @@ pub mod certificates;
 pub mod config;
 mod counted;
 pub mod daemon;
+pub mod deny_list;
 pub mod error;
 pub mod files;
 pub mod grants;

@@ -5,14 +5,17 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr};
 use broker_codec::{EndpointId, Recipients, Topic, TopicTooLong, data::ZeekString};
 use broker_endpoint::{
     Credit, Endpoint, EndpointConfig, EndpointError, EndpointEvent, EndpointHandle, PeerAddress, PeerInfo,
-    PeeringError, PublishError, tls::PeerCertificate, with_causes,
+    PeeringError, PublishError,
+    tls::{PeerCertificate, Revoked},
+    with_causes,
 };
 use counters::Counters;
 use mgmt_api::{Principal, Transport, access::Grant};
 use tokio::time::Instant;
 
 use crate::{
-    Counted, attempts::Attempts, config::Listener, daemon::Beginning, error::HostError, grants::Grants,
+    Counted, attempts::Attempts, config::Listener, daemon::Beginning, error::HostError, grants,
+    grants::Grants,
 };
 
 /// The Broker endpoint, and what is known of its peers.
@@ -24,6 +27,7 @@ pub struct Peers {
     known: BTreeMap<EndpointId, Peer>,
     counters: Counters<Counted>,
     grants: Grants,
+    revoked: Revoked,
     /// Where we connect to, and could not when we last tried.
     unavailable: Attempts<PeerAddress>,
 }
@@ -73,6 +77,7 @@ impl Peers {
                 (false, false) => HostError::Broker { peers, why },
             }
         };
+        let revoked = config.tls.revoked();
         let endpoint = Endpoint::start(config).map_err(failed)?;
         let handle = endpoint.handle();
         beginning.registry.add("broker_", &handle.counters());
@@ -87,6 +92,7 @@ impl Peers {
             known: BTreeMap::new(),
             counters: beginning.counters.clone(),
             grants: beginning.grants(),
+            revoked,
             unavailable: Attempts::default(),
         })
     }
@@ -119,13 +125,18 @@ impl Peers {
         let address = peer.address;
         let certificate = peer.certificate.clone();
         let grant = self.grants.of(certificate.as_ref());
+        // Since its handshake it may have been revoked.
+        let is_cut = certificate.as_ref().is_some_and(|shown| self.revoked.has(shown));
+        if is_cut {
+            self.handle.cut(peer.id);
+        }
         let known = Peer {
             role,
             address,
             refused: 0,
             certificate,
             grant: grant.clone(),
-            is_cut: false,
+            is_cut,
         };
         self.known.insert(peer.id, known);
         grant
@@ -137,23 +148,32 @@ impl Peers {
         Some(Principal {
             transport: Transport::Broker { peer: id },
             address: Some(peer.address),
-            certificate: peer.certificate.as_ref().map(|shown| shown.subject.clone()),
+            certificate: grants::principals(peer.certificate.as_ref()),
             grant: peer.grant.clone(),
         })
     }
 
-    /// Ends the connections of peers that may something else now than when they came: they connect again. Returns which.
+    /// Ends the connections of peers that may something else now than when they came, which connect again, and of those whose certificate is
+    /// revoked. Returns which.
     pub fn reassess(&mut self) -> Vec<EndpointId> {
         let mut cut = Vec::new();
         for (id, peer) in &mut self.known {
-            let grant = self.grants.of(peer.certificate.as_ref());
-            if !peer.is_cut && grant != peer.grant {
-                peer.is_cut = true;
-                let (role, address) = (peer.role, peer.address);
-                tracing::info!(peer = %id, role, %address, "the roles of a peer have changed, it is to connect again");
-                self.handle.cut(*id);
-                cut.push(*id);
+            if peer.is_cut {
+                continue;
             }
+            let (role, address) = (peer.role, peer.address);
+            let revoked = peer.certificate.as_ref().filter(|shown| self.revoked.has(shown));
+            if let Some(certificate) = revoked {
+                let certificate = certificate.name();
+                tracing::warn!(peer = %id, role, %address, %certificate, "the certificate of a peer is revoked (deny list), its connection ends");
+            } else if self.grants.of(peer.certificate.as_ref()) != peer.grant {
+                tracing::info!(peer = %id, role, %address, "the roles of a peer have changed, it is to connect again");
+            } else {
+                continue;
+            }
+            peer.is_cut = true;
+            self.handle.cut(*id);
+            cut.push(*id);
         }
         cut
     }

@@ -1,10 +1,14 @@
-//! Certificates, tokens, roles, the log level and the management log anew, while the daemon runs: at SIGHUP, or as an operator asks.
+//! Certificates, tokens, roles, the deny list, the log level and the management log anew, while the daemon runs: at SIGHUP, or as an operator asks.
 //!
 //! Everything is read first, on a thread of its own, as a disk may hang. If something of it cannot be used, all stays as it was.
 
 use std::{fmt, sync::Arc};
 
-use broker_endpoint::{tls::RenewTls, with_causes};
+use broker_endpoint::{
+    tls::{RenewTls, Revoked},
+    with_causes,
+};
+use counters::Counters;
 use mgmt_api::operator::Reloaded;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -13,8 +17,10 @@ use tokio::{
 use tracing_subscriber::filter::Targets;
 
 use crate::{
+    Counted,
     certificates::Certificates,
     config::{ConfigErrors, DaemonConfig, Effective},
+    deny_list::DenyList,
     grants::{Grants, Known},
     log,
 };
@@ -23,7 +29,7 @@ use crate::{
 const ASKING_MAX: usize = 16;
 
 /// The settings that are taken while the daemon runs.
-const TAKEN: [&str; 2] = ["log_level", "roles"];
+const TAKEN: [&str; 3] = ["deny_list", "log_level", "roles"];
 
 /// What one who asks for it hears.
 pub(crate) type Outcome = Result<Reloaded, String>;
@@ -55,6 +61,8 @@ pub(crate) struct Reload {
     effective: Vec<Effective>,
     log_filter: Targets,
     grants: Grants,
+    revoked: Revoked,
+    counters: Counters<Counted>,
     running: Option<JoinHandle<Result<Loaded, String>>>,
     /// Whether it was asked for again after what runs may have read.
     is_due: bool,
@@ -72,6 +80,7 @@ pub(crate) struct Loaded {
     certificates: Certificates,
     /// Who may what from now on.
     known: Known,
+    denied: DenyList,
 }
 
 /// What happens to it next.
@@ -81,13 +90,20 @@ pub(crate) enum Happened {
 }
 
 impl Reload {
-    pub(crate) fn new(config: &DaemonConfig, reread: Reread, grants: Grants) -> Self {
+    pub(crate) fn new(
+        config: &DaemonConfig,
+        reread: Reread,
+        grants: Grants,
+        counters: Counters<Counted>,
+    ) -> Self {
         let (ask, asked) = mpsc::channel(ASKING_MAX);
         Self {
             reread,
             effective: config.resolved.effective.clone(),
             log_filter: config.log_filter.clone(),
             grants,
+            revoked: config.revoked.clone(),
+            counters,
             running: None,
             is_due: false,
             waiting: [Vec::new(), Vec::new()],
@@ -137,6 +153,7 @@ impl Reload {
         self.running = None;
         let outcome = read.map(|loaded| {
             self.grants.take(loaded.known);
+            loaded.denied.enforce(&self.revoked, &self.counters);
             reloaded(loaded.certificates);
             self.take(loaded.config)
         });
@@ -170,10 +187,11 @@ impl Reload {
     }
 }
 
-/// Reads configuration, tokens and certificates, and uses the certificates if all is in order.
+/// Reads configuration, tokens, deny list and certificates, and uses the certificates if all is in order.
 fn read(reread: &Reread, grants: &Grants, tls: &[RenewTls]) -> Result<Loaded, String> {
     let config = (reread.0)().map_err(|errors| errors.iter().collect::<Vec<_>>().join("; "))?;
     let known = grants.read(config.roles.clone())?;
+    let denied = DenyList::read(config.deny_list.as_deref()).map_err(|error| error.to_string())?;
     for tls in tls {
         tls.check().map_err(|error| with_causes(&error))?;
     }
@@ -185,5 +203,6 @@ fn read(reread: &Reread, grants: &Grants, tls: &[RenewTls]) -> Result<Loaded, St
         config,
         certificates,
         known,
+        denied,
     })
 }

@@ -7,13 +7,11 @@ mod tls;
 use std::{
     fs,
     io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream},
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
-use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -21,7 +19,7 @@ use crate::support::{
     cluster::{agent_command, start_agent},
     controller::{Controller, binary},
     home,
-    http::assert_problem,
+    http::{assert_problem, connection_from},
     mgmtctl,
     program::{Outcome, run},
 };
@@ -93,18 +91,6 @@ impl Served {
 
 fn bearer(token: &str) -> String {
     format!("Authorization: Bearer {token}\r\n")
-}
-
-/// A connection from an address of this host.
-fn connection_from(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
-    bind(&socket, &SocketAddrV4::new(from, 0)).expect("all of 127/8 is ours");
-    connect(&socket, &to).expect("it listens");
-    let stream = TcpStream::from(socket);
-    stream
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .expect("a time");
-    stream
 }
 
 /// What is answered to a request with these fields, each with its line's end.

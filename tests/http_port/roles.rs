@@ -7,8 +7,8 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Served, assert_good, bearer, body, connection_from, send_from};
-use crate::support::http::assert_problem;
+use super::{Served, assert_good, bearer, body, send_from};
+use crate::support::http::{assert_problem, connection_from};
 
 /// A configuration of one instance, which is not there.
 fn configuration(instance: &str) -> String {

@@ -2,12 +2,26 @@
 
 use std::{
     io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream},
     os::unix::net::UnixStream,
     path::Path,
     time::Duration,
 };
 
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use serde_json::Value;
+
+/// A connection from an address of this host.
+pub(crate) fn connection_from(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    bind(&socket, &SocketAddrV4::new(from, 0)).expect("all of 127/8 is ours");
+    connect(&socket, &to).expect("it listens");
+    let stream = TcpStream::from(socket);
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .expect("a time");
+    stream
+}
 
 /// What is answered to these bytes by the daemon that works in this directory, until it ends the connection.
 pub(crate) fn answer(directory: &Path, request: &[u8]) -> String {

@@ -20,6 +20,7 @@ pub(crate) mod peer;
 pub(crate) mod program;
 pub(crate) mod relay;
 pub(crate) mod scenario;
+pub(crate) mod secure;
 pub(crate) mod session;
 pub(crate) mod soak;
 pub(crate) mod store;

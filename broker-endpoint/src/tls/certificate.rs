@@ -1,7 +1,7 @@
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use broker_codec::data::ZeekString;
-use openssl::{nid::Nid, x509::X509Ref};
+use openssl::{error::ErrorStack, nid::Nid, sha::sha256, x509::X509Ref};
 
 /// What the other side's certificate says about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,9 +10,28 @@ pub struct PeerCertificate {
     pub subject: ZeekString,
     /// The common names and the subject alternative names (DNS names and IP addresses).
     pub names: Vec<ZeekString>,
+    pub fingerprint: Fingerprint,
 }
 
-pub(super) fn describe(certificate: &X509Ref) -> PeerCertificate {
+/// The SHA-256 of a certificate. It is shown as 64 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl PeerCertificate {
+    /// By what an operator tells it from others: subject and fingerprint.
+    pub fn name(&self) -> ZeekString {
+        format!("{}, SHA-256 {}", self.subject, self.fingerprint).into()
+    }
+}
+
+/// Fails only for want of memory.
+pub(super) fn describe(certificate: &X509Ref) -> Result<PeerCertificate, ErrorStack> {
     let mut subject = String::new();
     let mut names = Vec::new();
     for entry in certificate.subject_name().entries() {
@@ -43,10 +62,11 @@ pub(super) fn describe(certificate: &X509Ref) -> PeerCertificate {
             names.push(text);
         }
     }
-    PeerCertificate {
+    Ok(PeerCertificate {
         subject: subject.into(),
         names,
-    }
+        fingerprint: Fingerprint(sha256(&certificate.to_der()?)),
+    })
 }
 
 fn ip_address(bytes: &[u8]) -> Option<IpAddr> {

@@ -1,6 +1,9 @@
 use std::{fmt, path::PathBuf};
 
-use super::error::{TlsConfigError, TlsPart};
+use super::{
+    error::{TlsConfigError, TlsPart},
+    revoked::Revoked,
+};
 
 /// How connections are protected.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +50,21 @@ impl TlsConfig {
         }
     }
 
+    /// Which certificates of peers are revoked; none if none are looked at.
+    pub fn revoked(&self) -> Revoked {
+        self.trust()
+            .map_or_else(Revoked::default, |trust| trust.revoked.clone())
+    }
+
+    /// The same where these certificates of peers are revoked.
+    #[must_use]
+    pub fn with_revoked(mut self, revoked: &Revoked) -> Self {
+        if let Self::Mutual { trust, .. } | Self::ClientsMayShow { trust, .. } = &mut self {
+            trust.revoked = revoked.clone();
+        }
+        self
+    }
+
     /// Which certificates of peers are good, if any are looked at.
     pub(super) const fn trust(&self) -> Option<&Trust> {
         match self {
@@ -82,6 +100,8 @@ pub struct Trust {
     pub ca_file: Option<PathBuf>,
     /// Folder of CA certificates, prepared by `openssl rehash`. New files in it are noticed without a restart.
     pub ca_path: Option<PathBuf>,
+    /// Which of those that a CA has signed do not count.
+    pub revoked: Revoked,
 }
 
 /// The passphrase of a private key; never shown.
@@ -166,7 +186,11 @@ impl ZeekTlsOptions {
                 key,
                 passphrase,
             },
-            trust: Trust { ca_file, ca_path },
+            trust: Trust {
+                ca_file,
+                ca_path,
+                ..Trust::default()
+            },
         })
     }
 }

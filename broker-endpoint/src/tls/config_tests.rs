@@ -66,6 +66,7 @@ fn files_that_do_not_fit_are_named() {
             Trust {
                 ca_file: None,
                 ca_path: Some(nowhere.clone()),
+                ..Trust::default()
             },
             Some(TlsPart::CaFolder),
             format!("cannot read the folder of CA certificates {nowhere:?}: "),
@@ -75,6 +76,7 @@ fn files_that_do_not_fit_are_named() {
             Trust {
                 ca_file: Some(empty.clone()),
                 ca_path: None,
+                ..Trust::default()
             },
             Some(TlsPart::CaFile),
             format!("{empty:?} does not hold a CA certificate in PEM format: there is none in it"),

@@ -1,18 +1,17 @@
-//! TLS as OpenSSL has it: in this file and its siblings `certificate`, `files` and `reasons`, and nowhere else.
+//! TLS as OpenSSL has it: in this file and its siblings `certificate`, `files`, `reasons` and `verify`, and nowhere else.
 
 use std::{
     fmt, fs, io,
     sync::{Arc, Mutex},
 };
 
-use broker_codec::data::ZeekString;
 use openssl::{
     error::ErrorStack,
     ssl::{
-        self, Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslRef,
-        SslSessionCacheMode, SslVerifyMode, SslVersion,
+        self, Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslSessionCacheMode,
+        SslVerifyMode, SslVersion,
     },
-    x509::{X509StoreContextRef, store::X509Lookup},
+    x509::store::X509Lookup,
 };
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio_openssl::SslStream;
@@ -24,7 +23,9 @@ use super::{
     error::{TlsConfigError, TlsError, TlsPart},
     files::{check_folder, check_validity, expiry, read_certificates, read_key},
     reasons::{library, reasons, session},
+    revoked::Revoked,
     transport::Transport,
+    verify::{Refused, explain, verify},
 };
 use crate::sync::lock;
 
@@ -53,8 +54,8 @@ pub(super) enum Side {
 pub struct TlsContext {
     /// Connections keep what they began with.
     context: Arc<Mutex<SslContext>>,
-    /// How certificates of peers are asked for, if they are.
-    verifies: Option<SslVerifyMode>,
+    /// How certificates of peers are asked for, if they are, and which are revoked.
+    verifies: Option<(SslVerifyMode, Revoked)>,
 }
 
 /// Loads the files of a port's [`TlsConfig`] again.
@@ -126,7 +127,9 @@ impl TlsContext {
         };
         Ok(Some(Self {
             context: Arc::new(Mutex::new(builder.build())),
-            verifies: config.trust().map(|_| SslVerifyMode::PEER | demand),
+            verifies: config
+                .trust()
+                .map(|trust| (SslVerifyMode::PEER | demand, trust.revoked.clone())),
         }))
     }
 
@@ -137,7 +140,7 @@ impl TlsContext {
     /// The names in our certificate, if there is one.
     pub fn own_names(&self) -> Vec<String> {
         let context = self.current();
-        let own = context.certificate().map(describe);
+        let own = context.certificate().and_then(|own| describe(own).ok());
         let names = own.iter().flat_map(|own| &own.names);
         names.filter_map(|name| Some(name.as_str()?.to_owned())).collect()
     }
@@ -165,31 +168,13 @@ impl TlsContext {
     fn new_session(&self) -> Result<(Ssl, Arc<Refused>), TlsError> {
         let mut ssl = Ssl::new(&self.current()).map_err(session)?;
         let refused = Arc::new(Refused::default());
-        if let Some(mode) = self.verifies {
+        if let Some((mode, revoked)) = self.verifies.clone() {
             let refused = Arc::clone(&refused);
-            ssl.set_verify_callback(mode, move |trusted, chain| verify(trusted, chain, &refused));
+            ssl.set_verify_callback(mode, move |trusted, chain| {
+                verify(trusted, chain, &revoked, &refused)
+            });
         }
         Ok((ssl, refused))
-    }
-}
-
-/// Turns a failed handshake into words.
-fn explain(error: ssl::Error, ssl: &SslRef, refused: &Refused) -> TlsError {
-    let explained = TlsError::explain(error);
-    let TlsError::Untrusted { reason, .. } = explained else {
-        return explained;
-    };
-    let refused = lock(refused).take();
-    let subject = refused.unwrap_or_else(|| "unknown subject".into());
-    let result = ssl.verify_result();
-    match result.as_raw() {
-        verify_code::CERT_HAS_EXPIRED => TlsError::Expired { subject },
-        verify_code::CERT_NOT_YET_VALID => TlsError::NotYetValid { subject },
-        verify_code::OK => TlsError::Untrusted { subject, reason },
-        _ => TlsError::Untrusted {
-            subject,
-            reason: result.error_string().to_owned(),
-        },
     }
 }
 
@@ -336,29 +321,12 @@ impl TlsConfig {
     }
 }
 
-/// The subject of the other side's certificate, if it was refused; when the fault lies with an issuer, that one's too.
-type Refused = Mutex<Option<ZeekString>>;
-
-fn verify(trusted: bool, chain: &mut X509StoreContextRef, refused: &Refused) -> bool {
-    if !trusted {
-        let own = chain.chain().and_then(|chain| chain.get(0)).map(describe);
-        let culprit = match (own, chain.current_cert().map(describe)) {
-            (Some(own), Some(issuer)) if chain.error_depth() > 0 => {
-                Some(format!("{}, issued under {}", own.subject, issuer.subject).into())
-            }
-            (_, certificate) => certificate.map(|certificate| certificate.subject),
-        };
-        *lock(refused) = culprit;
-    }
-    trusted
-}
-
 /// The other side's certificate, if it was asked for one.
 pub fn peer_certificate<S>(transport: &Transport<S>) -> Option<PeerCertificate> {
     let Either::Right(stream) = transport else {
         return None;
     };
-    Some(describe(&*stream.ssl().peer_certificate()?))
+    describe(&*stream.ssl().peer_certificate()?).ok()
 }
 
 /// The version of TLS and the cipher suite, as in `TLSv1.2 AECDH-AES256-SHA`.
@@ -369,11 +337,4 @@ pub(super) fn describe_session<S>(transport: &Transport<S>) -> Option<String> {
     };
     let ssl = stream.ssl();
     Some(format!("{} {}", ssl.version_str(), ssl.current_cipher()?.name()))
-}
-
-/// `X509_V_*` of `openssl/x509_vfy.h`
-mod verify_code {
-    pub(super) const OK: i32 = 0;
-    pub(super) const CERT_NOT_YET_VALID: i32 = 9;
-    pub(super) const CERT_HAS_EXPIRED: i32 = 10;
 }

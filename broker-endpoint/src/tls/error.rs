@@ -135,6 +135,10 @@ pub enum TlsError {
     Expired { subject: ZeekString },
     #[error("certificate of the peer ({subject}) is not valid yet; check the clocks")]
     NotYetValid { subject: ZeekString },
+    #[error(
+        "certificate of the peer ({subject}) is revoked (deny list); give the peer another one, if it is to connect"
+    )]
+    Revoked { subject: ZeekString },
     /// The other side's certificate is not signed by our CA, or its chain is incomplete.
     #[error(
         "certificate of the peer ({subject}) is not trusted; our CA file or folder must hold the CA that signed it; the TLS library says: \
@@ -142,7 +146,7 @@ pub enum TlsError {
     )]
     Untrusted { subject: ZeekString, reason: String },
     #[error(
-        "peer refuses our certificate; the CA it is configured with must have signed ours, and ours must be valid; its TLS library says: \
+        "peer refuses our certificate; the CA it is configured with must have signed ours, and ours must be valid and not revoked there; its TLS library says: \
          {reason}"
     )]
     OursRefused {

@@ -45,10 +45,11 @@ pub(super) fn check_validity(path: &Path, what: TlsPart) -> Result<(), TlsConfig
     for certificate in read_certificates(path, what)? {
         let (from, to) = (certificate.not_before(), certificate.not_after());
         if *from > *now || *to < *now {
+            let described = describe(&certificate).map_err(library("read a certificate"))?;
             return Err(TlsConfigError::NotValidToday {
                 what,
                 path: path.to_owned(),
-                subject: describe(&certificate).subject.to_string(),
+                subject: described.subject.to_string(),
                 from: from.to_string(),
                 to: to.to_string(),
             });

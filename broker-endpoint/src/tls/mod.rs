@@ -16,15 +16,20 @@ mod files;
 mod interop_tests;
 mod reasons;
 #[cfg(test)]
+mod refusal_tests;
+mod revoked;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod verify;
 
-pub use certificate::PeerCertificate;
+pub use certificate::{Fingerprint, PeerCertificate};
 pub use config::{Expiry, Identity, Passphrase, TlsConfig, Trust, ZeekTlsOptions};
 pub use context::{RenewTls, TlsContext, peer_certificate};
 pub use error::{TlsConfigError, TlsError, TlsPart};
+pub use revoked::Revoked;
 #[cfg(test)]
 pub(crate) use transport::plain;
 pub use transport::{Acceptance, Connection, Transport, is_tls};

@@ -16,7 +16,7 @@ impl TlsError {
     pub fn from_transport(error: io::Error) -> Result<Self, io::Error> {
         error
             .downcast::<ssl::Error>()
-            .map(|error| Self::explain(error).after_tls())
+            .map(|error| Self::explain(error, false).after_tls())
     }
 
     /// The same where the other side has sent TLS before: then it does speak TLS.
@@ -27,7 +27,8 @@ impl TlsError {
         }
     }
 
-    pub(super) fn explain(error: ssl::Error) -> Self {
+    /// Explains an error. As long as we connect, a peer that gives up may lack a cipher suite; otherwise it refuses our certificate.
+    pub(super) fn explain(error: ssl::Error, connecting: bool) -> Self {
         let reason = error
             .ssl_error()
             .and_then(|stack| {
@@ -56,6 +57,7 @@ impl TlsError {
             | reason_code::HTTP_REQUEST
             | reason_code::PACKET_LENGTH_TOO_LONG
             | reason_code::BAD_RECORD_TYPE => Self::PlaintextPeer { first: None },
+            reason_code::ALERT_HANDSHAKE_FAILURE if !connecting => Self::OursRefused { reason },
             reason_code::NO_SHARED_CIPHER
             | reason_code::NO_SHARED_GROUPS
             | reason_code::NO_SUITABLE_KEY_SHARE

@@ -13,20 +13,20 @@ use super::{
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-fn context(config: &TlsConfig) -> TlsContext {
+pub(super) fn context(config: &TlsConfig) -> TlsContext {
     TlsContext::new(config)
         .expect("the configuration is valid")
         .expect("TLS is on")
 }
 
-fn mutual(identity: Identity, trust: Trust) -> TlsContext {
+pub(super) fn mutual(identity: Identity, trust: Trust) -> TlsContext {
     context(&TlsConfig::Mutual { identity, trust })
 }
 
-type Outcome = Result<Transport<DuplexStream>, TlsError>;
+pub(super) type Outcome = Result<Transport<DuplexStream>, TlsError>;
 
 /// Both sides' results of a handshake. A side that fails hangs up.
-async fn handshake(acceptor: &TlsContext, connector: &TlsContext) -> (Outcome, Outcome) {
+pub(super) async fn handshake(acceptor: &TlsContext, connector: &TlsContext) -> (Outcome, Outcome) {
     let (left, right) = duplex(64 * 1024);
     let acceptance = Acceptance::Tls(acceptor.clone());
     let connection = Connection::Tls(connector.clone());
@@ -37,7 +37,7 @@ async fn handshake(acceptor: &TlsContext, connector: &TlsContext) -> (Outcome, O
 }
 
 /// A side's error, which the connector may hear only when it reads (TLS 1.3).
-async fn error_of(outcome: Outcome) -> TlsError {
+pub(super) async fn error_of(outcome: Outcome) -> TlsError {
     match outcome {
         Err(error) => error,
         Ok(mut transport) => {
@@ -48,7 +48,7 @@ async fn error_of(outcome: Outcome) -> TlsError {
     }
 }
 
-async fn exchange(mut acceptor: Transport<DuplexStream>, mut connector: Transport<DuplexStream>) {
+pub(super) async fn exchange(mut acceptor: Transport<DuplexStream>, mut connector: Transport<DuplexStream>) {
     let mut buffer = [0; 5];
     connector.write_all(b"hello").await.expect("written");
     connector.flush().await.expect("flushed");
@@ -61,7 +61,7 @@ async fn exchange(mut acceptor: Transport<DuplexStream>, mut connector: Transpor
 }
 
 /// Asserts on an error's words, which are the product here.
-fn check(error: &TlsError, fragments: &[&str]) {
+pub(super) fn check(error: &TlsError, fragments: &[&str]) {
     let text = error.to_string();
     for fragment in fragments {
         assert!(text.contains(fragment), "{fragment:?} is not in {text:?}");
@@ -174,56 +174,6 @@ async fn a_ca_folder_is_as_good_as_a_file() {
     let connector = mutual(ca.sign("agent-1", &[], &Validity::Ending), trust);
     let (acceptor, connector) = handshake(&acceptor, &connector).await;
     exchange(acceptor.expect("accepted"), connector.expect("connected")).await;
-}
-
-const OURS_REFUSED: &str = "peer refuses our certificate; the CA it is configured with must have signed ours";
-
-/// Has two sides fail, and looks for these words in what the acceptor says and in what the connector says.
-async fn check_refusal(acceptor: &TlsContext, connector: &TlsContext, accepted: &[&str], connected: &[&str]) {
-    let (acceptor, connector) = handshake(acceptor, connector).await;
-    check(&error_of(acceptor).await, accepted);
-    check(&error_of(connector).await, connected);
-}
-
-#[tokio::test]
-async fn a_certificate_that_is_not_trusted_is_named_on_both_sides() {
-    let (ours, theirs) = (Authority::new("Our CA"), Authority::new("Their CA"));
-    let signed = |ca: &Authority, name, validity| mutual(ca.sign(name, &[], &validity), ours.trust());
-    let good = signed(&ours, "controller", Validity::Now);
-    let strange = signed(&theirs, "stranger", Validity::Now);
-    let untrusted = [
-        "certificate of the peer (CN=stranger) is not trusted; our CA",
-        "unable to get local issuer certificate",
-    ];
-    check_refusal(&good, &strange, &untrusted, &[OURS_REFUSED, "unknown ca"]).await;
-
-    let distrustful = context(&theirs.mutual("stranger"));
-    let untrusted = "certificate of the peer (CN=controller, issued under CN=Our CA) is not trusted; our CA";
-    check_refusal(&good, &distrustful, &[OURS_REFUSED], &[untrusted]).await;
-
-    let expired = signed(&ours, "agent-1", Validity::Expired);
-    let words = ["certificate of the peer (CN=agent-1) has expired; renew it"];
-    check_refusal(&good, &expired, &words, &[OURS_REFUSED, "expired"]).await;
-    check_refusal(&expired, &good, &[OURS_REFUSED, "expired"], &words).await;
-    let future = signed(&ours, "agent-2", Validity::Future);
-    let words = ["certificate of the peer (CN=agent-2) is not valid yet; check the clocks"];
-    check_refusal(&good, &future, &words, &[OURS_REFUSED]).await;
-}
-
-#[tokio::test]
-async fn sides_of_different_modes_say_so() {
-    let certificates = context(&Authority::new("Test CA").mutual("controller"));
-    let anonymous = context(&TlsConfig::Anonymous);
-    let missing = "peer demands a certificate and we have none";
-    check_refusal(
-        &certificates,
-        &anonymous,
-        &["peer shows no certificate; give it one"],
-        &[missing],
-    )
-    .await;
-    let words = ["no cipher suite in common: one side probably uses certificates"];
-    check_refusal(&anonymous, &certificates, &words, &words).await;
 }
 
 #[tokio::test]

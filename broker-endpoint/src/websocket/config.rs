@@ -5,7 +5,7 @@ use broker_codec::json::DataMessage;
 use super::event::ClientInfo;
 use crate::{
     error::EndpointError,
-    tls::{Acceptance, TlsConfig, TlsContext},
+    tls::{Acceptance, Revoked, TlsConfig, TlsContext},
 };
 
 /// What a [`WebSocketServer`](super::WebSocketServer) is started with.
@@ -105,6 +105,24 @@ impl WebSocketTls {
         match self {
             Self::Off => false,
             Self::Offered(config) | Self::Required(config) => config.asks_for_certificates(),
+        }
+    }
+
+    /// The same where these certificates of clients are revoked.
+    #[must_use]
+    pub fn with_revoked(self, revoked: &Revoked) -> Self {
+        match self {
+            Self::Off => Self::Off,
+            Self::Offered(config) => Self::Offered(config.with_revoked(revoked)),
+            Self::Required(config) => Self::Required(config.with_revoked(revoked)),
+        }
+    }
+
+    /// Which certificates of clients are revoked; none if none are looked at.
+    pub(super) fn revoked(&self) -> Revoked {
+        match self {
+            Self::Off => Revoked::default(),
+            Self::Offered(config) | Self::Required(config) => config.revoked(),
         }
     }
 

@@ -182,10 +182,16 @@ impl<T: Send + 'static> Connection<T> {
             self.outbound.queue.drain();
             tokio::time::sleep(config.close_timeout).await;
         };
+        let revoked = config.tls.revoked();
         let terminating = || Ending::ours(CloseCause::Terminating, CloseCode::GOING_AWAY, "Terminating");
         tokio::select! {
             // Zeek's server pings before anything else. Each branch ends the connection, so none starves another.
             biased;
+            which = revoked.comes_to_have(self.certificate.as_ref()) => Ending::ours(
+                CloseCause::Revoked,
+                CloseCode::POLICY,
+                format!("revoked (deny list): certificate {which}"),
+            ),
             () = heartbeat => Ending::ours(CloseCause::PingTimeout, CloseCode::INTERNAL, "Ping timeout"),
             Overflow { messages, bytes } = self.outbound.queue.overflowed() => Ending::ours(
                 CloseCause::Overflow,

@@ -17,6 +17,8 @@ pub enum CloseCause {
     TooBig,
     /// The path or a header of the request is not accepted.
     Refused,
+    /// The client's certificate was revoked meanwhile.
+    Revoked,
     /// Pings remained unanswered.
     PingTimeout,
     /// The client read too slowly.

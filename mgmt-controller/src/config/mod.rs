@@ -78,7 +78,7 @@ impl Configuration for Config {
                 ..Assumed::default()
             },
             websocket,
-            websocket_tls: websocket_tls(&mut resolver),
+            websocket_tls: websocket_tls(&mut resolver).with_revoked(&daemon.revoked),
             websocket_hosts: resolver.host_names("websocket_host"),
             settings,
             daemon: DaemonConfig {

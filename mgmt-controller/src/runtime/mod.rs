@@ -23,7 +23,6 @@ use broker_codec::{
 };
 use broker_endpoint::{
     Credit, PeerInfo,
-    tls::PeerCertificate,
     websocket::{ClientInfo, MayHear, Publisher, WebSocketConfig, WebSocketServer},
 };
 use counters::Counters;
@@ -38,7 +37,7 @@ use mgmt_daemon::{
     daemon::{self, Beginning},
     error::system,
     files,
-    grants::Grants,
+    grants::{Grants, principals},
     http::Operators,
     process::{self, block_on, enter, random_bytes, unix_time},
     ready,
@@ -244,7 +243,7 @@ fn of_client(client: &ClientInfo, grants: &Grants) -> Principal {
             application: client.application_name.clone(),
         },
         address: Some(client.peer),
-        certificate: subject(client.certificate.as_ref()),
+        certificate: principals(client.certificate.as_ref()),
         grant: grants.of(client.certificate.as_ref()),
     }
 }
@@ -253,13 +252,9 @@ fn of_peer(peer: &PeerInfo, grant: Option<Grant>) -> Principal {
     Principal {
         transport: Transport::Broker { peer: peer.id },
         address: Some(peer.address),
-        certificate: subject(peer.certificate.as_ref()),
+        certificate: principals(peer.certificate.as_ref()),
         grant,
     }
-}
-
-fn subject(certificate: Option<&PeerCertificate>) -> Option<ZeekString> {
-    certificate.map(|certificate| certificate.subject.clone())
 }
 
 /// The server of WebSocket clients, if there is to be one.

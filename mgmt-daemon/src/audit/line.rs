@@ -99,6 +99,9 @@ struct Json {
 struct Who {
     kind: &'static str,
     name: String,
+    /// Of a certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fingerprint: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -184,7 +187,7 @@ const fn door(who: &Principal) -> &'static str {
 }
 
 fn who(who: &Principal) -> Who {
-    let of_certificate = who.certificate.as_ref().map(text);
+    let of_certificate = who.certificate.as_ref().map(|shown| text(&shown.subject));
     let (kind, name) = match (&who.transport, of_certificate) {
         (Transport::ControlSocket { uid, .. }, _) => ("user", uid.to_string()),
         (
@@ -201,8 +204,12 @@ fn who(who: &Principal) -> Who {
         (Transport::Broker { peer }, None) => ("peer", peer.to_string()),
         (Transport::Http { .. }, None) => ("certificate", String::new()),
     };
-    let name = bounded(&name, TEXT_BYTES_MAX);
-    Who { kind, name }
+    let shown = who.certificate.as_ref().filter(|_| kind == "certificate");
+    Who {
+        kind,
+        name: bounded(&name, TEXT_BYTES_MAX),
+        fingerprint: shown.map(|shown| shown.fingerprint.clone()),
+    }
 }
 
 fn bounded(text: &str, max: usize) -> String {

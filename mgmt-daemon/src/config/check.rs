@@ -20,7 +20,7 @@ use super::{
     listener::Listener,
     resolver::Resolved,
 };
-use crate::{files, lock::Lock, tokens};
+use crate::{deny_list::DenyList, files, lock::Lock, tokens};
 
 /// Longest name of a file or directory that Linux has, in bytes (`NAME_MAX`).
 const FILE_NAME_MAX: usize = 255;
@@ -97,6 +97,13 @@ impl<'a> Checks<'a> {
             &config.broker_tls,
         );
         self.http(&config.http);
+        if let Some(path) = &config.deny_list {
+            let read = DenyList::read(Some(path)).map_err(|error| error.to_string());
+            self.note(
+                &["deny_list"],
+                read.map(|list| format!("deny list {}: {} entries", path.display(), list.len())),
+            );
+        }
     }
 
     /// What HTTP over TCP needs, but for its port.

@@ -162,6 +162,12 @@ pub static COMMON: &[Setting] = &[
     )
     .option(Many("ROLE")),
     Setting::new(
+        "deny_list",
+        "",
+        "A file of certificates that count no more, on any port: a SHA-256 fingerprint or a name a line ([secure](secure.md#revoked-certificates))",
+    )
+    .option(One("FILE")),
+    Setting::new(
         "http_host",
         "",
         "Further names by which the daemon may be asked over HTTP, as in `hub.example` or `*.example`, besides addresses, `localhost`, this host's \

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use broker_endpoint::tls::{TlsConfig, ZeekTlsOptions};
+use broker_endpoint::tls::{Revoked, TlsConfig, ZeekTlsOptions};
 use broker_endpoint::with_causes;
 use mgmt_api::Level;
 use tracing_subscriber::filter::Targets;
@@ -57,6 +57,10 @@ pub struct DaemonConfig {
     pub http: HttpConfig,
     /// Who may what by its certificate; nothing if that is not asked for.
     pub roles: Vec<RoleLine>,
+    /// The certificates that count no more, absolute, if there are any.
+    pub deny_list: Option<PathBuf>,
+    /// The same as all of its TLS asks; none before the daemon begins.
+    pub revoked: Revoked,
     /// Where to write who has asked for what, absolute; none if nowhere.
     pub audit_log: Option<PathBuf>,
     /// Where to record what happens.
@@ -106,13 +110,16 @@ impl Resolver<'_> {
         let directory = if directory.is_empty() { &name } else { &directory };
         let retry: Duration = self.take("connect_retry");
         let working_dir = join_plain(&state_dir.join("nodes"), directory);
+        let revoked = Revoked::default();
         DaemonConfig {
             control_socket: self.control_socket(&working_dir),
-            http: self.http(&working_dir),
+            http: self.http(&working_dir, &revoked),
             roles: self.roles(),
+            deny_list: self.file("deny_list"),
             audit_log: self.audit_log(&working_dir),
             working_dir,
-            broker_tls: self.broker_tls(),
+            broker_tls: self.broker_tls().with_revoked(&revoked),
+            revoked,
             connect_retry: Some(retry).filter(|retry| !retry.is_zero()),
             management_log: self.management_log(&spool_dir),
             process_name: self.process_name(),

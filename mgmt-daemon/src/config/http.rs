@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use broker_endpoint::tls::{Identity, TlsConfig, Trust};
+use broker_endpoint::tls::{Identity, Revoked, TlsConfig, Trust};
 
 use super::{
     resolver::Resolver,
@@ -47,10 +47,10 @@ impl Value for Place {
 
 impl Resolver<'_> {
     /// HTTP over TCP, of a daemon that works in this directory.
-    pub(super) fn http(&mut self, working_dir: &Path) -> HttpConfig {
+    pub(super) fn http(&mut self, working_dir: &Path, revoked: &Revoked) -> HttpConfig {
         let Place(listen) = self.take("http_listen");
         let tokens = self.file("tokens");
-        let tls = self.http_tls();
+        let tls = self.http_tls().with_revoked(revoked);
         if let Some(address) = listen
             && matches!(tls, TlsConfig::Off)
             && !address.ip().is_loopback()

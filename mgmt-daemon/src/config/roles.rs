@@ -129,12 +129,15 @@ impl Resolver<'_> {
 
 #[cfg(test)]
 mod tests {
+    use broker_endpoint::tls::Fingerprint;
+
     use super::*;
 
     fn granted(lines: &[&str], names: Option<&[&str]>) -> String {
         let lines: Vec<RoleLine> = lines.iter().map(|line| line.parse().unwrap()).collect();
         let certificate = names.map(|names| PeerCertificate {
             subject: "CN=any".into(),
+            fingerprint: Fingerprint([0; 32]),
             names: names.iter().map(|&name| name.into()).collect(),
         });
         RoleLine::grant(&lines, certificate.as_ref()).to_string()

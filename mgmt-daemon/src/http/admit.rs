@@ -19,7 +19,7 @@ use axum::{
 use broker_codec::data::Excerpt;
 use broker_endpoint::{
     Hosts, is_page_of,
-    tls::{PeerCertificate, TlsContext},
+    tls::{PeerCertificate, Revoked, TlsContext},
     with_causes,
 };
 use counters::Counters;
@@ -29,7 +29,7 @@ use mgmt_api::{Principal, Proof, Transport, access::Grant};
 use super::{answer::Problem, audited::Note, connection::BODY_BYTES_MAX, guard::Guard};
 use crate::{
     Counted,
-    grants::{Grants, Recognized, Shown},
+    grants::{Grants, Recognized, Shown, principals},
 };
 
 /// What a monitor may ask without saying who it is: the answer tells nothing.
@@ -43,6 +43,7 @@ pub(super) struct Entrance {
     /// The names by which the daemon may be asked, besides those in its certificate.
     pub(super) hosts: Vec<String>,
     pub(super) tls: Option<TlsContext>,
+    pub(super) revoked: Revoked,
     pub(super) counters: Counters<Counted>,
 }
 
@@ -256,10 +257,7 @@ fn principal(caller: &Caller, by: Proof, grant: Grant) -> Principal {
     Principal {
         transport: Transport::Http { by },
         address: Some(caller.address),
-        certificate: caller
-            .certificate
-            .as_ref()
-            .map(|certificate| certificate.subject.clone()),
+        certificate: principals(caller.certificate.as_ref()),
         grant: Some(grant),
     }
 }

@@ -84,6 +84,7 @@ impl TcpServer {
             guard: Guard::default(),
             hosts: config.hosts.clone(),
             tls: tls.clone(),
+            revoked: config.tls.revoked(),
             counters: shared.counters.clone(),
         });
         let routes = complete(routes)
@@ -199,6 +200,9 @@ async fn serve(stream: TcpStream, address: SocketAddr, mut routes: Router, entra
         () = connection::serve(stream, routes, &lasting, Some(HEAD_TIMEOUT)) => {}
         () = may_no_more(&entrance, &caller, &lasting) => {
             tracing::info!(%address, "a stream has ended, as who reads it may not any more");
+        }
+        certificate = entrance.revoked.comes_to_have(caller.certificate.as_ref()) => {
+            tracing::warn!(%address, %certificate, "the certificate of a client is revoked (deny list), its HTTP connection ends");
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Who may what by a certificate, on each port, with the real programs: each request of Zeek's API, by each role; who is an agent; and
 //! certificates that are no good. The whole product is in the cores' tests.
 
-use std::{fs, sync::Arc};
+mod revoked;
+
+use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use broker_codec::Data;
 use broker_endpoint::tls::{Identity, TlsConfig};
@@ -17,6 +19,7 @@ use crate::support::{
     limit::Limit,
     peer::{Peer, data_of},
     program::Outcome,
+    secure::{Protected, named},
     zeek_client::ZeekClient,
 };
 
@@ -38,16 +41,29 @@ const COMMANDS: [(&[&str], bool); 7] = [
 struct Hub {
     home: Arc<TempDir>,
     ca: Authority,
+    ca_file: PathBuf,
     controller: Controller,
 }
 
 impl Hub {
     fn start(roles: &str) -> Self {
+        Self::start_with("", roles)
+    }
+
+    /// With a deny list that is in a file `denied`.
+    fn start_with(denied: &str, roles: &str) -> Self {
         let (home, ca) = (home(), Authority::new("Cluster CA"));
+        fs::write(home.path().join("denied"), denied).expect("it can be written");
         let own = ca.sign("hub", &["127.0.0.1"], &Validity::Now);
         fs::write(home.path().join("hub.toml"), roles).expect("it can be written");
         let mut arguments = native_settings(&ca, &own);
         arguments.push("--config=hub.toml".to_owned());
+        arguments.push("--http-listen=127.0.0.1:0".to_owned());
+        arguments.extend([
+            format!("--http-certificate={}", own.certificate.display()),
+            format!("--http-key={}", own.key.display()),
+            format!("--http-client-ca={}", ca.path("ca.pem").display()),
+        ]);
         arguments.push(format!(
             "Management::Controller::tls_options_websocket=Cluster::WebSocketTLSOptions($cert_file=\"{}\", $key_file=\"{}\", \
              $enable_peer_verification=T, $ca_file=\"{}\")",
@@ -56,7 +72,12 @@ impl Hub {
             ca.path("ca.pem").display()
         ));
         let controller = Controller::start_in(&home, &arguments);
-        Self { home, ca, controller }
+        Self {
+            home,
+            ca_file: ca.path("ca.pem"),
+            ca,
+            controller,
+        }
     }
 
     fn named(&self, name: &str, alternatives: &[&str]) -> Identity {
@@ -79,6 +100,23 @@ impl Hub {
             .collect();
         let stdin = command.contains(&"-").then_some("[instances]\n");
         ZeekClient::latest().run(self.controller.websocket(), &arguments, stdin)
+    }
+
+    fn http(&self) -> SocketAddr {
+        self.controller.daemon.listens("http")
+    }
+
+    /// A client of the HTTP and WebSocket ports.
+    fn client<'a>(&'a self, identity: &'a Identity) -> Protected<'a> {
+        Protected {
+            ca: &self.ca_file,
+            identity: Some(identity),
+        }
+    }
+
+    /// Changes the deny list.
+    fn deny(&self, denied: &str) {
+        fs::write(self.home.path().join("denied"), denied).expect("it can be written");
     }
 
     fn mutual(&self, identity: Identity) -> TlsConfig {
@@ -251,16 +289,17 @@ fn roles_that_change_count_at_once() {
 fn certificates_that_are_no_good_open_no_door() {
     let mut hub = Hub::start(ROLES);
     let other = Authority::new("Other CA");
-    let expired = || hub.ca.sign("alice", &[], &Validity::Expired);
-    let bad = [expired(), other.sign("alice", &[], &Validity::Now)];
-    for identity in bad {
+    let expired = hub.ca.sign("alice", &[], &Validity::Expired);
+    let bad = [expired, other.sign("alice", &[], &Validity::Now)];
+    for identity in &bad {
         Peer::cannot_connect(hub.controller.broker(), hub.mutual(identity.clone()));
-        let outcome = hub.asks(&identity, &["get-instances"]);
+        let outcome = hub.asks(identity, &["get-instances"]);
         assert_eq!(outcome.exit, 1, "{outcome:?}");
     }
     let log = hub.controller.stop().stderr;
-    for words in ["(CN=alice) has expired", "(CN=alice) is not trusted"] {
-        assert!(log.matches(words).count() >= 2, "on both ports: {words}: {log}");
+    for (words, identity) in ["has expired", "is not trusted"].iter().zip(&bad) {
+        let words = format!("({}) {words}", named("alice", identity));
+        assert!(log.matches(&words).count() >= 2, "on both ports: {words}: {log}");
     }
 }
 
