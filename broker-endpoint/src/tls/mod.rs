@@ -5,6 +5,7 @@
 //!
 //! Neither side announces the end of a connection (`close_notify`); a TCP connection that ends is a normal end.
 
+mod authority;
 mod certificate;
 mod config;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod error;
 mod files;
 #[cfg(test)]
 mod interop_tests;
+mod pinned;
 mod reasons;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -21,10 +23,12 @@ pub(crate) mod testing;
 mod tests;
 mod transport;
 
+pub use authority::{AuthorityError, Certificate, CertificateAuthority, Fingerprint, PrivateKey, PublicKey};
 pub use certificate::PeerCertificate;
 pub use config::{Expiry, Identity, Passphrase, TlsConfig, Trust, ZeekTlsOptions};
 pub use context::{RenewTls, TlsContext, peer_certificate};
 pub use error::{TlsConfigError, TlsError, TlsPart};
+pub use pinned::{PinnedError, connect_pinned};
 #[cfg(test)]
 pub(crate) use transport::plain;
 pub use transport::{Acceptance, Connection, Transport, is_tls};
