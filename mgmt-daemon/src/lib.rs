@@ -18,6 +18,7 @@
 //! | [`machine`] | what a core is |
 //! | [`management_log`] | `management-<name>.log` |
 //! | [`metrics`] | metrics, as Prometheus reads them |
+//! | [`owner`] | who gets what root makes |
 //! | [`peers`] | the Broker endpoint, and what is known of its peers |
 //! | [`process`] | the process's name, limits, working directory and one thread |
 //! | [`program`] | what the program says to its user, and its exit codes |
@@ -45,6 +46,7 @@ pub mod machine;
 pub mod management_log;
 pub mod metrics;
 mod notify;
+pub mod owner;
 pub mod peers;
 pub mod process;
 pub mod program;

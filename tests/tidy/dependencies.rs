@@ -19,7 +19,7 @@ const DEPENDENCIES: &[(&str, &str)] = &[
     ),
     (
         "mgmt-api",
-        "broker-codec jiff serde serde_json serde_variant strum thiserror",
+        "broker-codec data-encoding jiff serde serde_json serde_variant strum thiserror",
     ),
     ("counters", "serde strum"),
     (

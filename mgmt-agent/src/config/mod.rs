@@ -74,7 +74,9 @@ impl Configuration for Config {
     const SCHEMA: &'static Schema = &SCHEMA;
 
     fn resolve(mut resolver: Resolver<'_>) -> Result<Self, ConfigErrors> {
-        let daemon = resolver.daemon();
+        let state_dir = resolver.state_dir();
+        let home = resolver.home(state_dir);
+        let daemon = resolver.daemon(home);
         let listen = resolver.listener(["listen_address", "listen_port", "default_port"]);
         if listen == Listener::Off {
             resolver.warn("Management::Agent::listen_port is off: nodes cannot connect".to_owned());

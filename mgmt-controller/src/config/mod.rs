@@ -53,7 +53,9 @@ impl Configuration for Config {
     const SCHEMA: &'static Schema = &SCHEMA;
 
     fn resolve(mut resolver: Resolver<'_>) -> Result<Self, ConfigErrors> {
-        let mut daemon = resolver.daemon();
+        let state_dir = resolver.state_dir();
+        let home = resolver.home(state_dir);
+        let mut daemon = resolver.daemon(home);
         let keep: Duration = resolver.take("keep_logs");
         if let Some(rotation) = &mut daemon.management_log.rotation {
             rotation.keep = (!keep.is_zero()).then_some(keep);

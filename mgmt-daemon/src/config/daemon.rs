@@ -92,19 +92,47 @@ pub struct RotationConfig {
     pub keep: Option<Duration>,
 }
 
+/// What a daemon is called, and where its files are.
+#[derive(Clone, Debug)]
+pub struct Home {
+    /// [`DaemonConfig::name`]
+    pub name: String,
+    /// [`DaemonConfig::state_dir`]
+    pub state_dir: PathBuf,
+    /// [`DaemonConfig::working_dir`]
+    pub working_dir: PathBuf,
+}
+
 impl Resolver<'_> {
-    /// Everything but [`DaemonConfig::resolved`].
+    /// The directory that says where all others are.
     ///
     /// DIFFERENCE(relative-directories): a relative directory is relative to where we are started; Zeek takes the spool directory relative
     /// to the daemon's working directory, which is below the state directory (`boot.zeek`, `Management::get_spool_dir`).
-    pub fn daemon(&mut self) -> DaemonConfig {
+    pub fn state_dir(&mut self) -> PathBuf {
+        self.directory("state_dir", |zeek| &zeek.state_dir)
+    }
+
+    /// What the daemon is called, and where its files are below this directory.
+    pub fn home(&mut self, state_dir: PathBuf) -> Home {
         let name = self.name();
-        let state_dir = self.directory("state_dir", |zeek| &zeek.state_dir);
-        let spool_dir = self.directory("spool_dir", |zeek| &zeek.spool_dir);
         let directory: String = self.take("directory");
         let directory = if directory.is_empty() { &name } else { &directory };
+        Home {
+            working_dir: join_plain(&state_dir.join("nodes"), directory),
+            state_dir,
+            name,
+        }
+    }
+
+    /// Everything but [`DaemonConfig::resolved`].
+    pub fn daemon(&mut self, home: Home) -> DaemonConfig {
+        let Home {
+            name,
+            state_dir,
+            working_dir,
+        } = home;
+        let spool_dir = self.directory("spool_dir", |zeek| &zeek.spool_dir);
         let retry: Duration = self.take("connect_retry");
-        let working_dir = join_plain(&state_dir.join("nodes"), directory);
         DaemonConfig {
             control_socket: self
                 .file("control_socket")

@@ -18,10 +18,12 @@ mod answer;
 mod audited;
 mod connection;
 mod door;
+mod exchange;
 mod guard;
 mod own;
 mod relay;
 mod socket;
+mod stranger;
 mod tcp;
 mod watch;
 
@@ -31,6 +33,8 @@ pub use self::{
     answer::{Answer, Outcome, Problem, read},
     connection::Lasting,
     door::{Asked, Door, Operator, Operators, Shared},
+    exchange::exchange,
     relay::metrics_at,
+    stranger::Stranger,
     watch::Watch,
 };
