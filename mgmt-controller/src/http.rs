@@ -70,10 +70,11 @@ pub(crate) const CLUSTERS_AT_A_TIME: usize = 8;
 type Operator = mgmt_daemon::http::Operator<Request>;
 type Answered = Result<Answer, Problem>;
 
-/// The controller's routes.
-pub(crate) fn routes(feed: Feed, page: Page) -> Router<Door<Request>> {
+/// The controller's routes, with those of its [CA](crate::authority).
+pub(crate) fn routes(feed: Feed, page: Page, certificates: Router<Door<Request>>) -> Router<Door<Request>> {
     page.routes()
         .merge(sd::routes())
+        .merge(certificates)
         .route(
             "/v1/events",
             get(move |wanted, lasting, principal, headers: HeaderMap| {

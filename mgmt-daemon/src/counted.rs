@@ -18,6 +18,10 @@ pub enum Counted {
     Reloads,
     /// Times that nothing was reloaded, as something could not be used.
     ReloadsFailed,
+    /// Certificates of its own that the daemon has renewed.
+    CertificatesRenewed,
+    /// Times that it could not.
+    CertificateRenewalsFailed,
     /// Connections to the HTTP port that were closed at once, as too many were open.
     HttpConnectionsRefused,
     /// TLS handshakes on the HTTP port that failed.

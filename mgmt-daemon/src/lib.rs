@@ -23,6 +23,7 @@
 //! | [`process`] | the process's name, limits, working directory and one thread |
 //! | [`program`] | what the program says to its user, and its exit codes |
 //! | [`ready`] | the file that says where a daemon listens |
+//! | [`renewing`] | renews a certificate of the daemon's own |
 //! | [`tokens`] | the file of tokens |
 
 #[cfg(feature = "jemalloc")]
@@ -52,6 +53,7 @@ pub mod process;
 pub mod program;
 pub mod ready;
 pub mod reload;
+pub mod renewing;
 mod signals;
 pub mod tokens;
 

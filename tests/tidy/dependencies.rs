@@ -29,7 +29,7 @@ const DEPENDENCIES: &[(&str, &str)] = &[
     ),
     (
         "mgmt-controller",
-        "broker-codec broker-endpoint bytes clap clap_complete counters futures-util maud mgmt-api mgmt-daemon \
+        "broker-codec broker-endpoint bytes clap clap_complete counters futures-util hex maud mgmt-api mgmt-daemon \
          rusqlite rustix serde serde_json sha2 strum tar thiserror tokio tracing",
     ),
     (

@@ -61,7 +61,8 @@ impl Outside for Runtime {
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.troubles().chain(self.certificates.ending()).collect()
+        let ending = self.certificates.ending(self.renewing.as_ref());
+        self.troubles().chain(ending).collect()
     }
 
     fn reloaded(&mut self, certificates: Certificates) {

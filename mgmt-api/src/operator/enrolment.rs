@@ -1,6 +1,6 @@
 //! Enrolment: how an agent gets a certificate of its controller's own CA.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, net::Ipv6Addr, str::FromStr};
 
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
@@ -108,6 +108,23 @@ pub fn can_be_enrolled(name: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&name.len()) && name.chars().all(is_in)
 }
 
+/// The host, without brackets, and the port of a URL such as `https://hub.example.org:2148`, if it is one.
+pub fn host_and_port(url: &str) -> Option<(&str, u16)> {
+    let authority = url.strip_prefix("https://")?;
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
+        _ => (authority, 443),
+    };
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_in = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let is_host = match bare {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.chars().all(is_in),
+    };
+    (is_host && port != 0).then_some((bare.unwrap_or(host), port))
+}
+
 /// A text is no enrolment token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -174,6 +191,27 @@ mod tests {
             &format!("enrol_{}", "A".repeat(TOKEN_BYTES_MAX)),
         ] {
             assert_eq!(wrong.parse::<EnrolmentToken>(), Err(NoToken), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_url_has_a_host_and_a_port() {
+        for (url, expected) in [
+            ("https://hub.example.org:2148", Some(("hub.example.org", 2148))),
+            ("https://10.0.0.1:2148/", Some(("10.0.0.1", 2148))),
+            ("https://[2001:db8::1]:2148", Some(("2001:db8::1", 2148))),
+            ("https://[::1]", Some(("::1", 443))),
+            ("https://hub", Some(("hub", 443))),
+            ("http://hub:2148", None),
+            ("https://hub:2148/path", None),
+            ("https://me@hub:2148", None),
+            ("https://hub:0", None),
+            ("https://hub:66000", None),
+            ("https://::1", None),
+            ("https://", None),
+            ("hub:2148", None),
+        ] {
+            assert_eq!(host_and_port(url), expected, "{url}");
         }
     }
 

@@ -35,7 +35,7 @@ use mgmt_api::{
 use mgmt_daemon::{
     certificates::Certificates,
     config::{warn_of_dates, warn_of_open_ports},
-    daemon::{self, Beginning},
+    daemon::{self, Beginning, Outside as _},
     error::system,
     files,
     grants::Grants,
@@ -43,12 +43,14 @@ use mgmt_daemon::{
     process::{self, block_on, enter, random_bytes, unix_time},
     ready,
     reload::Reread,
+    renewing::Renewing,
 };
 use tracing::field::display;
 
 use self::{audited::Audited, log::report_restored, news::NodeNews, peers::BrokerPeers};
 use crate::{
     Counted,
+    authority::{self, Authority, Ports},
     config::{Config, Listener},
     core::{self, CLUSTERS_MAX, Controller, Input, WRITES_MAX, WriteId},
     error::RunError,
@@ -81,6 +83,8 @@ struct Runtime {
     /// Why the last write failed, if it did.
     store_trouble: Option<String>,
     certificates: Certificates,
+    /// Renews the controller's own certificate, if it is of its own CA.
+    renewing: Option<Renewing>,
     grants: Grants,
     /// What those hear who follow events.
     feed: Feed,
@@ -100,6 +104,7 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
     let (store, restored) = Store::open(&config.store_dir)?;
     report_restored(&store, &restored);
     enter(&config.daemon.working_dir)?;
+    let authority = config.own_ca.clone().map(Authority::open).transpose()?;
     let store_file = store.path();
     files::warn_of_open(
         [&*config.daemon.working_dir, &*config.store_dir, store_file]
@@ -148,8 +153,12 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
     let feed = Feed::new(unix_time().as_secs());
     let open_ports = open_ports(&config, &broker, server.as_ref());
     let page = Page::new(&about.name, open_ports, feed.clone());
-    let routes = routes(feed.clone(), page);
-    let operators = Operators::serve(socket, http, about, shared, routes, Request::kind).await?;
+    let routes = routes(
+        feed.clone(),
+        page,
+        authority::routes::routes(authority.clone(), counters.clone()),
+    );
+    let operators = Operators::serve(socket, http, about, shared.clone(), routes, Request::kind).await?;
     let mut runtime = Runtime {
         feed,
         operators,
@@ -160,6 +169,7 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         store,
         store_trouble: restored.not_writable,
         certificates: Certificates::read(config.all_tls()),
+        renewing: None,
         grants,
         writes: BTreeMap::new(),
         node_news: NodeNews::default(),
@@ -167,6 +177,14 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         counters,
         config,
     };
+    if let (Some(authority), Some(http)) = (authority, runtime.operators.address()) {
+        let broker = runtime.broker.peers.local_addrs().first();
+        authority.listens(Ports {
+            http: http.port(),
+            broker: broker.map(SocketAddr::port),
+        });
+        runtime.renewing = Some(authority.renewing(runtime.renewals(), &shared));
+    }
     runtime.announce(&mut daemon, endpoint_id).await?;
     Ok((daemon, runtime))
 }
