@@ -50,7 +50,7 @@ const DEPENDENCIES: &[(&str, &str)] = &[
     ("supervise", "bytes rustix serde tokio tracing"),
     (
         "mgmt-agent",
-        "broker-codec broker-endpoint clap clap_complete counters futures-util mgmt-api mgmt-daemon rustix serde \
+        "broker-codec broker-endpoint clap clap_complete counters futures-util hex mgmt-api mgmt-daemon rustix serde \
          serde_json strum supervise thiserror tokio tracing zbus zeek-simulator",
     ),
 ];

@@ -204,6 +204,15 @@ impl Certificate {
         describe(&self.0)
     }
 
+    /// By which it is told from others.
+    ///
+    /// # Errors
+    ///
+    /// If the TLS library has no memory.
+    pub fn fingerprint(&self) -> Result<Fingerprint, AuthorityError> {
+        fingerprint(&self.0)
+    }
+
     /// From when to when it is valid, in seconds since 1970.
     ///
     /// # Errors

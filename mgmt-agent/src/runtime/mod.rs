@@ -49,13 +49,14 @@ use mgmt_api::{
 use mgmt_daemon::{
     certificates::Certificates,
     config::{Value, warn_of_dates, warn_of_open_ports},
-    daemon::{self, Beginning},
+    daemon::{self, Beginning, Outside as _},
     error::system,
     files,
     http::Operators,
     process::{block_on, random_bytes, unix_time},
     ready,
     reload::Reread,
+    renewing::Renewing,
 };
 use supervise::stale::Tag;
 use tokio::task::JoinHandle;
@@ -81,6 +82,7 @@ use crate::{
     coordinates::{self, Coordinates, local_address, preferred},
     core::{self, Settings, Supervise},
     desired,
+    enrolment::{Place, renewal},
     error::RunError,
     http::routes,
     machine::{BrokerAgent, Input, Start},
@@ -124,6 +126,8 @@ struct Runtime {
     /// Why the scripts could not be written, as was last told.
     scripts_trouble: Option<String>,
     certificates: Certificates,
+    /// Renews the agent's certificate, if it is enrolled.
+    renewing: Option<Renewing>,
     disk: Disk,
     archivers: Archivers,
     audited: Audited,
@@ -142,6 +146,9 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
     let mut beginning = Beginning::new(&config.daemon, reread)?;
     let shared = beginning.shared();
     let home = Home::enter(&config)?;
+    if let Err(error) = Place::below(&config.daemon.state_dir).settle() {
+        tracing::warn!("the next certificate of this agent cannot be put in place: {error}");
+    }
     let (broker_tls, http_tls) = (&config.daemon.broker_tls, &config.daemon.http.tls);
     let identities = [broker_tls, http_tls].into_iter().filter_map(TlsConfig::identity);
     let keys = identities.map(|identity| &*identity.key);
@@ -178,7 +185,7 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
     };
     let (socket, http) = (&config.daemon.control_socket, &config.daemon.http);
     let kind = |request: &OperatorRequest| request.into();
-    let operators = Operators::serve(socket, http, about, shared, routes(), kind).await?;
+    let operators = Operators::serve(socket, http, about, shared.clone(), routes(), kind).await?;
     settings.http = operators.http();
     let name = config.settings.name.clone();
     let live_logs = config.live_logs.clone().map(|at| LiveLogs::new(at, name));
@@ -205,12 +212,14 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         preflight: None,
         program,
         certificates,
+        renewing: None,
         disk,
         archivers: Archivers::new(counters.clone()),
         audited,
         counters,
         config,
     };
+    runtime.renewing = renewal::start(&runtime.config, runtime.renewals(), &shared);
     runtime.announce(&mut daemon, endpoint_id).await?;
     let supervisor = launch.zip(runtime.config.supervisor.clone());
     runtime.supervisor =

@@ -58,9 +58,11 @@ pub struct MadeEnrolment {
     pub enrolment: Enrolment,
 }
 
-/// What an enrolment token says.
+/// At which controller an instance is enrolled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EnrolmentToken {
+pub struct Enrolled {
+    /// The instance.
+    pub name: String,
     /// Where to ask: `https://hub.example.org:2148`.
     pub url: String,
     /// The controller's Broker port, unless it is the controller that connects.
@@ -69,9 +71,14 @@ pub struct EnrolmentToken {
     /// The SHA-256 of the CA's certificate, by which the controller is known.
     #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
     pub ca: [u8; 32],
-    /// The instance.
-    pub name: String,
-    /// What is shown for it once.
+}
+
+/// What an enrolment token says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnrolmentToken {
+    #[serde(flatten)]
+    pub enrolled: Enrolled,
+    /// What is shown once.
     pub secret: String,
 }
 
@@ -168,11 +175,14 @@ mod tests {
 
     #[test]
     fn a_token_is_one_word_that_says_all() {
-        let token = EnrolmentToken {
+        let enrolled = Enrolled {
+            name: "sensor1".to_owned(),
             url: "https://hub.example.org:2148".to_owned(),
             broker: Some(2150),
             ca: [0xAB; 32],
-            name: "sensor1".to_owned(),
+        };
+        let token = EnrolmentToken {
+            enrolled,
             secret: "s".repeat(43),
         };
         let word = token.to_string();

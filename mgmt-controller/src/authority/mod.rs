@@ -26,8 +26,8 @@ use mgmt_api::{
     operator::{
         NotDone, NotDoneKind,
         enrolment::{
-            EnrolmentToken, Enrolments, IssuedCertificate, MadeEnrolment, NewEnrolment, RENEWABLE, Renews,
-            can_be_enrolled, host_and_port,
+            Enrolled, EnrolmentToken, Enrolments, IssuedCertificate, MadeEnrolment, NewEnrolment, RENEWABLE,
+            Renews, can_be_enrolled, host_and_port,
         },
     },
 };
@@ -135,13 +135,13 @@ impl Authority {
         let enrolment = entry.shown();
         self.change(move |entries| enrolments::add(entries, entry, now))
             .await??;
-        let token = EnrolmentToken {
+        let enrolled = Enrolled {
+            name: new.instance,
             url,
             broker: ports.broker,
             ca: pin,
-            name: new.instance,
-            secret,
         };
+        let token = EnrolmentToken { enrolled, secret };
         Ok(MadeEnrolment {
             token: token.to_string(),
             enrolment,

@@ -51,32 +51,20 @@ pub(super) fn fill(resolver: &mut Resolver<'_>, home: &Home) -> Option<PathBuf> 
         return None;
     }
     let dir = home.working_dir.join("ca");
-    let file = |name: &str| dir.join(name).display().to_string();
-    let mut fill = |resolver: &mut Resolver<'_>, keys: [&str; 3]| {
-        for (key, name) in keys.into_iter().zip([CERTIFICATE_FILE, KEY_FILE, CA_FILE]) {
-            resolver.fill(key, file(name), Origin::Setting(OWN_CA));
-        }
-    };
-    let broker = ["ssl_certificate", "ssl_keyfile", "ssl_cafile"];
-    let others = ["ssl_capath", "ssl_passphrase"];
-    let is_other = broker
-        .into_iter()
-        .chain(others)
-        .any(|key| resolver.given_text(key).is_some());
-    if !is_other && resolver.given("disable_ssl") != Some(true) {
-        fill(resolver, broker);
-    }
+    let files = [CERTIFICATE_FILE, KEY_FILE, CA_FILE].map(|name| dir.join(name));
+    let origin = Origin::Setting(OWN_CA);
+    resolver.fill_broker_tls(files.clone(), &origin);
     let http = ["http_certificate", "http_key", "http_client_ca"];
-    for key in http {
+    for (key, file) in http.into_iter().zip(files) {
         if resolver.given_text(key).is_some() {
             let reason = format!(
                 "agents enrol over HTTP, and know the controller there by a certificate of its own CA: leave {key} out, or {OWN_CA}"
             );
             resolver.refuse(key, reason);
         }
+        resolver.fill(key, file.display().to_string(), origin.clone());
     }
-    fill(resolver, http);
-    resolver.fill("roles", "* agent", Origin::Setting(OWN_CA));
+    resolver.fill("roles", "* agent", origin);
     Some(dir)
 }
 

@@ -189,6 +189,19 @@ impl Resolver<'_> {
         directory
     }
 
+    /// Gives TLS of Broker connections other defaults, certificate, key and CA, unless anything of it was given.
+    pub fn fill_broker_tls(&mut self, files: [PathBuf; 3], origin: &Origin) {
+        let keys = ["ssl_certificate", "ssl_keyfile", "ssl_cafile"];
+        let others = ["ssl_capath", "ssl_passphrase"];
+        let mut all = keys.into_iter().chain(others);
+        if all.any(|key| self.given_text(key).is_some()) || self.given("disable_ssl") == Some(true) {
+            return;
+        }
+        for (key, file) in keys.into_iter().zip(files) {
+            self.fill(key, file.display().to_string(), origin.clone());
+        }
+    }
+
     /// TLS of Broker connections, by the settings of Zeek's `Broker` module.
     pub fn broker_tls(&mut self) -> TlsConfig {
         let options = ZeekTlsOptions {
