@@ -45,6 +45,11 @@ pub(crate) const CERTIFICATE_FILE: &str = "controller.pem";
 pub(crate) const KEY_FILE: &str = "controller.key";
 pub(crate) const ENROLMENTS_FILE: &str = "enrolments.json";
 
+/// Where they are, of a controller that works in this directory.
+pub(crate) fn directory(working_dir: &Path) -> PathBuf {
+    working_dir.join("ca")
+}
+
 /// Since 1970, or of them.
 type Seconds = i64;
 

@@ -17,6 +17,7 @@ use strum::IntoEnumIterator as _;
 use super::{
     BackupError, Part, Places,
     archive::{self, Backup},
+    check_ca,
 };
 use crate::store::Store;
 
@@ -45,13 +46,14 @@ pub(super) struct Done {
 pub(super) fn restore(places: &Places, file: &Path) -> Result<Done, BackupError> {
     let Backup { made, mut parts } = archive::read(file)?;
     let mut unreadable = Vec::new();
+    check_ca(&parts, file)?;
     for (part, bytes) in &parts {
         unreadable.extend(part.check(bytes, file)?);
-        present(places.path(*part))?;
+        present(&places.path(*part))?;
     }
     let mut owner = Owner::default();
-    for part in Part::iter() {
-        if let Some(directory) = places.path(part).parent() {
+    for (part, _) in &parts {
+        if let Some(directory) = places.path(*part).parent() {
             owner = Owner::make_directory(directory).map_err(|source| cannot_write(directory, source))?;
         }
     }
@@ -63,16 +65,18 @@ pub(super) fn restore(places: &Places, file: &Path) -> Result<Done, BackupError>
     let time = WallClock::from_unix(now).to_rfc3339().replace([':', '-'], "");
     let mut kept = Vec::new();
     for part in Part::iter() {
-        let path = places.path(part);
-        kept.extend(keep(path, &time)?);
+        let path = &places.path(part);
+        let before = keep(path, &time)?;
         match parts.iter().find(|(restored, _)| *restored == part) {
             Some((_, bytes)) => {
                 files::replace(path, bytes, part.mode()).map_err(|source| cannot_write(path, source))?;
                 give(path)?;
             }
+            None if before.is_none() => continue,
             // A token that was made after the backup does not outlast it.
             None => remove(path)?,
         }
+        kept.extend(before);
         files::sync_names(path).map_err(|source| cannot_write(path, source))?;
     }
     Ok(Done {

@@ -10,7 +10,7 @@ use broker_endpoint::PeerAddress;
 use mgmt_api::operator::enrolment::CONTROLLER_PREFIX;
 use mgmt_daemon::config::{DaemonConfig, Home, Listener, Origin, Resolver};
 
-use crate::authority::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};
+use crate::authority::{self, CA_FILE, CERTIFICATE_FILE, KEY_FILE};
 
 const OWN_CA: &str = "own_ca";
 
@@ -50,7 +50,7 @@ pub(super) fn fill(resolver: &mut Resolver<'_>, home: &Home) -> Option<PathBuf> 
     if !is_on {
         return None;
     }
-    let dir = home.working_dir.join("ca");
+    let dir = authority::directory(&home.working_dir);
     let files = [CERTIFICATE_FILE, KEY_FILE, CA_FILE].map(|name| dir.join(name));
     let origin = Origin::Setting(OWN_CA);
     resolver.fill_broker_tls(files.clone(), &origin);
