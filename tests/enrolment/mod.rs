@@ -142,7 +142,8 @@ impl Hub {
         let status = self
             .mgmtctl(&["status", "--cluster", "default", "--json"])
             .json(0);
-        let nodes = status["nodes"].as_array().expect("nodes").iter();
+        let instances = status["instances"].as_array().expect("instances").iter();
+        let nodes = instances.flat_map(|instance| instance["nodes"].as_array().expect("nodes"));
         let pid = |node: &Value| Some((node["node"].as_str()?.to_owned(), node["pid"].as_i64()?));
         nodes.map(|node| pid(node).expect("a node that runs")).collect()
     }

@@ -45,7 +45,8 @@ fn certificates_are_renewed_while_nodes_run_on() {
     hub.start("6sec");
     hub.status_until("all as deployed");
     assert_eq!(hub.pids(), before);
-    assert_eq!(failing(&sensor.home.path().join("state/nodes/sensor1")), [""; 0]);
+    let directory = sensor.home.path().join("state/nodes/sensor1");
+    Limit::new("the agent to be ready").poll(|| failing(&directory).is_empty().then_some(()));
     agent.stop();
     hub.stop();
 }
