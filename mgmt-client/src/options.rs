@@ -154,7 +154,7 @@ pub(crate) struct Enroll {
     /// In what time the token ends, as in 12h or 30d; without, in a day
     #[arg(long, value_name = "DURATION", value_parser = seconds)]
     pub(crate) expires: Option<u64>,
-    /// Where the agent reaches the controller's HTTP port, as https://HOST:PORT; without, by the first name in http_host, or that of the controller's host
+    /// Where the agent reaches the controller's HTTP port, as https://HOST:PORT; without, by the first name in `http_host`, or that of the controller's host
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
     /// Show the instances whose tokens are not used yet

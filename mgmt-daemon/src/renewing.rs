@@ -94,11 +94,15 @@ impl Renewing {
         &self.certificate
     }
 
-    /// Waits for the next renewal, or that one fails. May be cancelled without losing anything.
-    pub async fn changed(&mut self) {
+    /// Waits for the next renewal, or that one fails: for ever, where nothing is renewed. May be cancelled without losing anything.
+    pub async fn changed(renewing: Option<&mut Self>) {
+        let changed = match renewing {
+            Some(renewing) => renewing.trouble.changed().await.is_ok(),
+            None => false,
+        };
         // The sender goes with the task.
-        if self.trouble.changed().await.is_err() {
-            std::future::pending().await
+        if !changed {
+            std::future::pending::<()>().await;
         }
     }
 

@@ -36,7 +36,7 @@ fn a_token_is_good_for_one_key_in_its_time() {
         "is not of the CA that is meant: none in its chain has that fingerprint",
     );
     let nowhere = changed(&token, |token| {
-        token.enrolled.url = "https://127.0.0.1:1".to_owned()
+        token.enrolled.url = "https://127.0.0.1:1".to_owned();
     });
     first
         .enrol(&nowhere, &[])

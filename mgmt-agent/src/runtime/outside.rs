@@ -12,6 +12,7 @@ use mgmt_daemon::{
     error::HostError,
     http::Asked,
     machine::Machine as _,
+    renewing::Renewing,
 };
 
 use super::{
@@ -88,7 +89,7 @@ impl Outside for Runtime {
                 Event::Prepared(found)
             }
             change = self.home.changed() => Event::Home(change),
-            Some(()) = async { Some(self.renewing.as_mut()?.changed().await) } => Event::Renewed,
+            () = Renewing::changed(self.renewing.as_mut()) => Event::Renewed,
             asked = self.operators.next() => Event::Operator(asked),
             input = self.broker.next() => {
                 let (input, credit) = input.ok_or(HostError::Stopped("the Broker endpoint"))?;

@@ -158,7 +158,9 @@ impl Authority {
         let _turn = self.0.turns.lock().await;
         let path = self.file();
         let read = spawn_blocking(move || enrolments::read(&path)).await;
-        let entries = read.map_err(|error| unavailable(&error))?.map_err(broken)?;
+        let entries = read
+            .map_err(|error| unavailable(&error))?
+            .map_err(|reason| broken(&reason))?;
         let now = now();
         let pending = entries.iter().filter(|entry| entry.is_pending(now));
         Ok(Enrolments {
@@ -250,7 +252,7 @@ fn changed<T, E>(
     path: &Path,
     change: impl FnOnce(&mut Vec<Entry>) -> Result<T, E>,
 ) -> Result<Result<T, E>, NotDone> {
-    let mut entries = enrolments::read(path).map_err(broken)?;
+    let mut entries = enrolments::read(path).map_err(|reason| broken(&reason))?;
     let before = entries.clone();
     let answer = change(&mut entries);
     if answer.is_ok() && entries != before {
@@ -271,7 +273,7 @@ pub(crate) fn check_enrolments(bytes: &[u8]) -> Result<(), String> {
     enrolments::parse(bytes).map(drop)
 }
 
-fn broken(reason: String) -> NotDone {
+fn broken(reason: &str) -> NotDone {
     NotDone::new(NotDoneKind::Conflict, format!("{reason}; mend it first"))
 }
 

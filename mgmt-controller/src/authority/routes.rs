@@ -44,9 +44,9 @@ struct Issuing {
 }
 
 /// The routes; of a controller without a CA of its own they say so.
-pub(crate) fn routes(authority: Option<Authority>, counters: Counters<Counted>) -> Router<Door<Request>> {
+pub(crate) fn routes(authority: Option<&Authority>, counters: &Counters<Counted>) -> Router<Door<Request>> {
     let [listing, making, revoking, issuing] = [(); 4].map(|()| Issuing {
-        authority: authority.clone(),
+        authority: authority.cloned(),
         counters: counters.clone(),
     });
     Router::new()

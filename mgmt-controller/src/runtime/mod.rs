@@ -156,7 +156,7 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
     let routes = routes(
         feed.clone(),
         page,
-        authority::routes::routes(authority.clone(), counters.clone()),
+        authority::routes::routes(authority.as_ref(), &counters),
     );
     let operators = Operators::serve(socket, http, about, shared.clone(), routes, Request::kind).await?;
     let mut runtime = Runtime {

@@ -12,6 +12,7 @@ use mgmt_daemon::{
     daemon::{About, Cause, Outside, report},
     error::HostError,
     http::Asked,
+    renewing::Renewing,
 };
 use tokio::time::Instant;
 use tracing::field::display;
@@ -92,7 +93,7 @@ impl Outside for Runtime {
                 Ok(Event::Written(written.ok_or(HostError::Stopped("the configuration store"))?))
             }
             () = at(self.node_news.due().map(Instant::from_std)) => Ok(Event::NewsDue),
-            Some(()) = async { Some(self.renewing.as_mut()?.changed().await) } => Ok(Event::Renewed),
+            () = Renewing::changed(self.renewing.as_mut()) => Ok(Event::Renewed),
             asked = self.operators.next() => Ok(Event::Operator(asked)),
             said = said => Ok(said?),
         }
