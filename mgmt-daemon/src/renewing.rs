@@ -19,7 +19,6 @@ use tokio::{
 
 use crate::{
     Counted,
-    http::Shared,
     process::{random_bytes, unix_time},
 };
 
@@ -54,7 +53,7 @@ impl Renewing {
     pub fn start<R>(
         certificate: PathBuf,
         tls: Vec<RenewTls>,
-        shared: &Shared,
+        counters: Counters<Counted>,
         renew: impl Fn() -> R + Send + 'static,
     ) -> Self
     where
@@ -67,7 +66,7 @@ impl Renewing {
                 .is_some_and(|own| own.certificate == certificate)
         };
         let tls: Vec<RenewTls> = tls.into_iter().filter(uses).collect();
-        let (path, counters) = (certificate.clone(), shared.counters.clone());
+        let path = certificate.clone();
         let task = tokio::spawn(async move {
             loop {
                 let left = wait(&path).await;

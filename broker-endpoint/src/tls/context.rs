@@ -1,4 +1,4 @@
-//! TLS as OpenSSL has it: in this file and its siblings `certificate`, `files` and `reasons`, and nowhere else.
+//! TLS as OpenSSL has it: in this folder, and nowhere else.
 
 use std::{
     fmt, fs, io,

@@ -9,8 +9,7 @@ use openssl::{
 };
 
 use super::{
-    authority::unix,
-    certificate::describe,
+    certificate::{describe, unix},
     config::{Expiry, Identity},
     error::{TlsConfigError, TlsPart},
     reasons::{library, reasons},

@@ -15,6 +15,7 @@ mod error;
 mod files;
 #[cfg(test)]
 mod interop_tests;
+mod key;
 mod pinned;
 mod reasons;
 #[cfg(test)]
@@ -23,11 +24,12 @@ pub(crate) mod testing;
 mod tests;
 mod transport;
 
-pub use authority::{AuthorityError, Certificate, CertificateAuthority, Fingerprint, PrivateKey, PublicKey};
-pub use certificate::PeerCertificate;
+pub use authority::CertificateAuthority;
+pub use certificate::{Certificate, Fingerprint, PeerCertificate};
 pub use config::{Expiry, Identity, Passphrase, TlsConfig, Trust, ZeekTlsOptions};
 pub use context::{RenewTls, TlsContext, peer_certificate};
-pub use error::{TlsConfigError, TlsError, TlsPart};
+pub use error::{AuthorityError, TlsConfigError, TlsError, TlsPart};
+pub use key::{PrivateKey, PublicKey};
 pub use pinned::{PinnedError, connect_pinned};
 #[cfg(test)]
 pub(crate) use transport::plain;

@@ -11,8 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::either::Either;
 
 use super::{
-    authority::{Fingerprint, fingerprint},
-    certificate::{PeerCertificate, describe},
+    certificate::{Fingerprint, PeerCertificate, describe, fingerprint},
     context::TlsContext,
     error::TlsError,
     reasons::reasons,
@@ -107,7 +106,7 @@ mod tests {
     use super::{
         super::{
             TlsConfig,
-            authority::Certificate,
+            certificate::Certificate,
             testing::{Authority, Validity},
             transport::Acceptance,
         },

@@ -7,11 +7,12 @@ use broker_endpoint::{
     tls::{AuthorityError, Certificate, PrivateKey, RenewTls},
     with_causes,
 };
+use counters::Counters;
 use mgmt_api::{
     WallClock,
     operator::enrolment::{CertificateRequest, Enrolled, RENEWABLE, Renews},
 };
-use mgmt_daemon::{http::Shared, owner::Owner, process::unix_time, renewing::Renewing};
+use mgmt_daemon::{Counted, owner::Owner, process::unix_time, renewing::Renewing};
 use tokio::task::spawn_blocking;
 
 use super::{Place, ask};
@@ -24,12 +25,19 @@ struct Prepared {
     asked: CertificateRequest,
 }
 
+/// Completes a renewal in whose midst an earlier agent has ended.
+pub(crate) fn complete(config: &Config) {
+    if let Err(error) = Place::below(&config.daemon.state_dir).settle() {
+        tracing::warn!("the next certificate of this agent cannot be put in place: {error}");
+    }
+}
+
 /// Has the certificate of an agent that is enrolled renewed from now on, if it uses that.
-pub(crate) fn start(config: &Config, tls: Vec<RenewTls>, shared: &Shared) -> Option<Renewing> {
+pub(crate) fn start(config: &Config, tls: Vec<RenewTls>, counters: Counters<Counted>) -> Option<Renewing> {
     let place = Place::below(&config.daemon.state_dir);
     let own = config.daemon.broker_tls.identity()?;
     (own.certificate == place.certificate()).then(|| {
-        Renewing::start(place.certificate(), tls, shared, move || {
+        Renewing::start(place.certificate(), tls, counters, move || {
             let place = place.clone();
             async move { renew(place).await }
         })

@@ -82,7 +82,7 @@ use crate::{
     coordinates::{self, Coordinates, local_address, preferred},
     core::{self, Settings, Supervise},
     desired,
-    enrolment::{Place, renewal},
+    enrolment::renewal,
     error::RunError,
     http::routes,
     machine::{BrokerAgent, Input, Start},
@@ -134,6 +134,14 @@ struct Runtime {
     counters: Counters<Counted>,
 }
 
+fn about(config: &Config) -> About {
+    About {
+        program: operator::Program::Agent,
+        name: config.daemon.name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
 /// Warns of ports that ask for nothing.
 fn open_ports(config: &Config, broker: &BrokerPeers) {
     let asks = config.daemon.broker_tls.asks_for_certificates();
@@ -144,11 +152,9 @@ fn open_ports(config: &Config, broker: &BrokerPeers) {
 
 async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunError> {
     let mut beginning = Beginning::new(&config.daemon, reread)?;
-    let shared = beginning.shared();
+    let (shared, counted) = (beginning.shared(), beginning.counters.clone());
     let home = Home::enter(&config)?;
-    if let Err(error) = Place::below(&config.daemon.state_dir).settle() {
-        tracing::warn!("the next certificate of this agent cannot be put in place: {error}");
-    }
+    renewal::complete(&config);
     let (broker_tls, http_tls) = (&config.daemon.broker_tls, &config.daemon.http.tls);
     let identities = [broker_tls, http_tls].into_iter().filter_map(TlsConfig::identity);
     let keys = identities.map(|identity| &*identity.key);
@@ -178,14 +184,9 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
     let desired = desired::read(&config.daemon.working_dir)?;
     let disk = Disk::start().map_err(|source| system("start the thread for files", source))?;
     let nodes = Nodes::start(&settings)?;
-    let about = About {
-        program: operator::Program::Agent,
-        name: config.daemon.name.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
     let (socket, http) = (&config.daemon.control_socket, &config.daemon.http);
     let kind = |request: &OperatorRequest| request.into();
-    let operators = Operators::serve(socket, http, about, shared.clone(), routes(), kind).await?;
+    let operators = Operators::serve(socket, http, about(&config), shared, routes(), kind).await?;
     settings.http = operators.http();
     let name = config.settings.name.clone();
     let live_logs = config.live_logs.clone().map(|at| LiveLogs::new(at, name));
@@ -219,7 +220,7 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         counters,
         config,
     };
-    runtime.renewing = renewal::start(&runtime.config, runtime.renewals(), &shared);
+    runtime.renewing = renewal::start(&runtime.config, runtime.renewals(), counted);
     runtime.announce(&mut daemon, endpoint_id).await?;
     let supervisor = launch.zip(runtime.config.supervisor.clone());
     runtime.supervisor =

@@ -8,8 +8,7 @@ use broker_endpoint::{
 };
 use mgmt_daemon::files;
 
-use super::{CA_FILE, CA_KEY_FILE, CERTIFICATE_FILE, KEY_FILE, Seconds};
-use crate::config::OwnCa;
+use super::{CA_FILE, CA_KEY_FILE, CERTIFICATE_FILE, KEY_FILE, OwnCa, Seconds};
 
 /// How long the CA is valid, in seconds: ten years.
 const CA_LIFETIME: Seconds = 10 * 365 * 24 * 60 * 60;

@@ -21,22 +21,22 @@ use broker_endpoint::{
     tls::{AuthorityError, Certificate, CertificateAuthority, PublicKey, RenewTls},
     with_causes,
 };
+use counters::Counters;
 use mgmt_api::{
     WallClock,
     operator::{
         NotDone, NotDoneKind,
         enrolment::{
-            Enrolled, EnrolmentToken, Enrolments, IssuedCertificate, MadeEnrolment, NewEnrolment, RENEWABLE,
-            Renews, can_be_enrolled, host_and_port,
+            CONTROLLER_PREFIX, Enrolled, EnrolmentToken, Enrolments, IssuedCertificate, MadeEnrolment,
+            NewEnrolment, RENEWABLE, Renews, can_be_enrolled, host_and_port,
         },
     },
 };
-use mgmt_daemon::{http::Shared, process::unix_time, renewing::Renewing, tokens::hash};
+use mgmt_daemon::{Counted, process::unix_time, renewing::Renewing, tokens::hash};
 use tokio::{sync::Mutex, task::spawn_blocking};
 
 use self::enrolments::{Entry, Refused};
 pub use self::files::{CaError, look};
-use crate::config::OwnCa;
 
 /// The names of the files.
 pub(crate) const CA_FILE: &str = "ca.pem";
@@ -52,6 +52,30 @@ pub(crate) fn directory(working_dir: &Path) -> PathBuf {
 
 /// Since 1970, or of them.
 type Seconds = i64;
+
+/// A CA of the controller's own.
+#[derive(Clone, Debug)]
+pub struct OwnCa {
+    /// Where its files are, absolute.
+    pub dir: PathBuf,
+    /// The common name of the controller's certificate.
+    pub common_name: String,
+    /// The names and addresses of the controller.
+    pub names: Vec<String>,
+    /// How agents know the controller's host, unless they are told otherwise.
+    pub host: String,
+    /// How long certificates are valid.
+    pub lifetime: Duration,
+}
+
+impl OwnCa {
+    /// The controller's name.
+    fn controller(&self) -> &str {
+        self.common_name
+            .strip_prefix(CONTROLLER_PREFIX)
+            .unwrap_or(&self.common_name)
+    }
+}
 
 /// The CA. Clones are the same.
 #[derive(Clone, Debug)]
@@ -105,10 +129,10 @@ impl Authority {
     }
 
     /// Has the controller's own certificate renewed from now on.
-    pub(crate) fn renewing(&self, tls: Vec<RenewTls>, shared: &Shared) -> Renewing {
+    pub(crate) fn renewing(&self, tls: Vec<RenewTls>, counters: Counters<Counted>) -> Renewing {
         let own = self.clone();
         let path = own.0.config.dir.join(CERTIFICATE_FILE);
-        Renewing::start(path, tls, shared, move || {
+        Renewing::start(path, tls, counters, move || {
             let own = own.clone();
             async move {
                 let kept = spawn_blocking(move || files::keep_own(&own.0.config, &own.0.ca, now())).await;

@@ -21,9 +21,10 @@ use mgmt_daemon::{
     program::Configuration,
 };
 
+pub use self::settings::SCHEMA;
 use self::websocket_tls::WebSocketTlsOptions;
-pub use self::{own_ca::OwnCa, settings::SCHEMA};
 use crate::{
+    authority::OwnCa,
     backup,
     core::{AbsentInstances, DEPLOYMENT_FIFTHS, Settings},
     wire::Assumed,

@@ -10,7 +10,7 @@ use broker_endpoint::PeerAddress;
 use mgmt_api::operator::enrolment::CONTROLLER_PREFIX;
 use mgmt_daemon::config::{DaemonConfig, Home, Listener, Origin, Resolver};
 
-use crate::authority::{self, CA_FILE, CERTIFICATE_FILE, KEY_FILE};
+use crate::authority::{self, CA_FILE, CERTIFICATE_FILE, KEY_FILE, OwnCa};
 
 const OWN_CA: &str = "own_ca";
 
@@ -19,30 +19,6 @@ const COMMON_NAME_MAX: usize = 64;
 
 /// The longest lifetime of certificates: longer than the CA's.
 const LIFETIME_MAX: Duration = Duration::from_secs(20 * 365 * 24 * 60 * 60);
-
-/// A CA of the controller's own.
-#[derive(Clone, Debug)]
-pub struct OwnCa {
-    /// Where its files are, absolute.
-    pub dir: PathBuf,
-    /// The common name of the controller's certificate.
-    pub common_name: String,
-    /// The names and addresses of the controller.
-    pub names: Vec<String>,
-    /// How agents know the controller's host, unless they are told otherwise.
-    pub host: String,
-    /// How long certificates are valid.
-    pub lifetime: Duration,
-}
-
-impl OwnCa {
-    /// The controller's name.
-    pub(crate) fn controller(&self) -> &str {
-        self.common_name
-            .strip_prefix(CONTROLLER_PREFIX)
-            .unwrap_or(&self.common_name)
-    }
-}
 
 /// Sets what is not given otherwise, if there is to be such a CA. Returns where.
 pub(super) fn fill(resolver: &mut Resolver<'_>, home: &Home) -> Option<PathBuf> {

@@ -97,9 +97,17 @@ struct Runtime {
     counters: Counters<Counted>,
 }
 
+fn about(config: &Config) -> About {
+    About {
+        program: Program::Controller,
+        name: config.daemon.name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
 async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunError> {
     let mut beginning = Beginning::new(&config.daemon, reread)?;
-    let shared = beginning.shared();
+    let (shared, counted) = (beginning.shared(), beginning.counters.clone());
     process::raise_file_limit();
     let (store, restored) = Store::open(&config.store_dir)?;
     report_restored(&store, &restored);
@@ -144,21 +152,14 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         daemon.registry.add("websocket_closed_", &server.closes());
         daemon.registry.add("websocket_error_", &server.errors());
     }
-    let about = About {
-        program: Program::Controller,
-        name: config.daemon.name.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
+    let about = about(&config);
     let (socket, http) = (&config.daemon.control_socket, &config.daemon.http);
     let feed = Feed::new(unix_time().as_secs());
     let open_ports = open_ports(&config, &broker, server.as_ref());
     let page = Page::new(&about.name, open_ports, feed.clone());
-    let routes = routes(
-        feed.clone(),
-        page,
-        authority::routes::routes(authority.as_ref(), &counters),
-    );
-    let operators = Operators::serve(socket, http, about, shared.clone(), routes, Request::kind).await?;
+    let certificates = authority::routes::routes(authority.as_ref(), &counters);
+    let routes = routes(feed.clone(), page, certificates);
+    let operators = Operators::serve(socket, http, about, shared, routes, Request::kind).await?;
     let mut runtime = Runtime {
         feed,
         operators,
@@ -177,19 +178,26 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         counters,
         config,
     };
-    if let (Some(authority), Some(http)) = (authority, runtime.operators.address()) {
-        let broker = runtime.broker.peers.local_addrs().first();
-        authority.listens(Ports {
-            http: http.port(),
-            broker: broker.map(SocketAddr::port),
-        });
-        runtime.renewing = Some(authority.renewing(runtime.renewals(), &shared));
+    if let Some(authority) = authority {
+        runtime.issue(&authority, counted);
     }
     runtime.announce(&mut daemon, endpoint_id).await?;
     Ok((daemon, runtime))
 }
 
 impl Runtime {
+    /// Has the CA of the controller's own work: agents are told these ports, and the controller's certificate is renewed.
+    fn issue(&mut self, authority: &Authority, counted: Counters<mgmt_daemon::Counted>) {
+        if let Some(http) = self.operators.address() {
+            let broker = self.broker.peers.local_addrs().first();
+            authority.listens(Ports {
+                http: http.port(),
+                broker: broker.map(SocketAddr::port),
+            });
+        }
+        self.renewing = Some(authority.renewing(self.renewals(), counted));
+    }
+
     /// Tells the core, the log and other processes that clients can come.
     async fn announce(&mut self, daemon: &mut Daemon, endpoint_id: EndpointId) -> Result<(), RunError> {
         let websocket = self.server.as_ref().map(WebSocketServer::local_addr);

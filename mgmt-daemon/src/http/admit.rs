@@ -26,7 +26,7 @@ use counters::Counters;
 use data_encoding::BASE64;
 use mgmt_api::{Principal, Proof, Transport, access::Grant};
 
-use super::{answer::Problem, audited::Note, connection::BODY_BYTES_MAX, guard::Guard, stranger::Stranger};
+use super::{answer::Problem, connection::BODY_BYTES_MAX, guard::Guard, note::Note, stranger::Stranger};
 use crate::{
     Counted,
     grants::{Grants, Recognized, Shown},

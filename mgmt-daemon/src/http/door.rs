@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{
     answer::{Answer, Outcome, Problem},
-    audited::Note,
+    note::Note,
     own,
     socket::ControlSocket,
     tcp::TcpServer,

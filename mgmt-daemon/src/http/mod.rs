@@ -20,6 +20,7 @@ mod connection;
 mod door;
 mod exchange;
 mod guard;
+mod note;
 mod own;
 mod relay;
 mod socket;

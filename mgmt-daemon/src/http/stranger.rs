@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use axum::http::{StatusCode, header::WWW_AUTHENTICATE};
 
-use super::{admit::Entrance, answer::Problem, audited::Note};
+use super::{admit::Entrance, answer::Problem, note::Note};
 use crate::Counted;
 
 /// A sender that has shown a secret, or something in the body of its request, which the route looks at.

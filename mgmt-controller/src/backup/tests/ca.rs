@@ -5,13 +5,13 @@ use super::*;
 #[test]
 fn the_ca_is_part_of_a_backup_and_goes_with_its_key() {
     let old = Host::with("c1");
-    fs::create_dir(old.places().ca).unwrap();
+    files::create_dir(&old.places().ca).unwrap();
     let ca = CertificateAuthority::create("CA", 0..1).unwrap();
     let [certificate, key] = [Part::Ca, Part::CaKey].map(|part| old.places().path(part));
-    fs::write(&certificate, ca.certificate_pem().unwrap()).unwrap();
-    fs::write(&key, ca.key().to_pem().unwrap()).unwrap();
+    files::write(&certificate, ca.certificate_pem().unwrap().as_bytes()).unwrap();
+    files::write(&key, &ca.key().to_pem().unwrap()).unwrap();
     let enrolments = old.places().path(Part::Enrolments);
-    fs::write(&enrolments, r#"{"enrolments": []}"#).unwrap();
+    files::write(&enrolments, br#"{"enrolments": []}"#).unwrap();
     let backup = old.backup();
     assert_eq!(verify_backup(&backup).unwrap(), [""; 0]);
 
@@ -40,7 +40,7 @@ fn the_ca_is_part_of_a_backup_and_goes_with_its_key() {
         other => panic!("{other:?}"),
     };
     let other = CertificateAuthority::create("CA", 0..1).unwrap();
-    fs::write(&key, other.key().to_pem().unwrap()).unwrap();
+    files::write(&key, &other.key().to_pem().unwrap()).unwrap();
     assert!(fault(&old).contains("does not belong to the certificate"));
     assert_eq!(verify(&old.places()).unwrap().len(), 1);
     fs::remove_file(&key).unwrap();
