@@ -34,13 +34,19 @@ impl Certificates {
     }
 
     /// What is wrong with those that have ended.
-    pub fn failing(&self) -> impl Iterator<Item = String> {
+    pub fn failing(&self, renewing: Option<&Renewing>) -> impl Iterator<Item = String> {
         let now = unix_time();
+        let own = renewing.map(Renewing::certificate);
         let ended = self.0.iter().filter(move |expiry| end(expiry) <= now);
-        ended.map(|expiry| {
+        ended.map(move |expiry| {
+            let remedy = if Some(&*expiry.path) == own {
+                "the daemon tries to renew it, and its log says why it cannot"
+            } else {
+                RENEW
+            };
             let at = WallClock::from_unix(end(expiry));
             format!(
-                "the {} in {} has expired, at {at}: connections are refused; {RENEW}",
+                "the {} in {} has expired, at {at}: connections are refused; {remedy}",
                 expiry.what,
                 expiry.path.display()
             )

@@ -120,8 +120,8 @@ impl Renewing {
 async fn wait(path: &Path) -> Duration {
     loop {
         let Some((due, end)) = dates(path) else {
-            // What cannot be read is to be made anew.
-            return Duration::ZERO;
+            // What cannot be read is to be made anew; where that cannot be done, there is no hurry.
+            return RETRY_MAX * TRIES;
         };
         let now = unix_time();
         let Some(left) = due.checked_sub(now).filter(|left| !left.is_zero()) else {

@@ -95,6 +95,14 @@ impl Hub {
         program::run(binary(), self.home.path(), &all)
     }
 
+    /// What `check-config` finds.
+    #[track_caller]
+    fn check_config(&self, exit: i32, words: &str) {
+        let http = self.http.address().to_string();
+        let all = [&["check-config"], &SETTINGS[..], &["--http-listen", &http]].concat();
+        program::run(binary(), self.home.path(), &all).failed(exit, words);
+    }
+
     /// A token for an instance.
     #[track_caller]
     fn token(&self, instance: &str) -> String {
@@ -223,8 +231,13 @@ impl Sensor {
 
     /// Starts the agent, without a name and without a controller: it knows both.
     fn start(&self) -> Daemon {
+        self.start_with(&[])
+    }
+
+    fn start_with(&self, further: &[&str]) -> Daemon {
         let mut command = self.command();
         command
+            .args(further)
             .args([
                 "--simulate",
                 "--on-agent-exit",
@@ -252,10 +265,13 @@ impl Sensor {
 
 #[test]
 fn a_cluster_is_deployed_on_an_agent_that_was_enrolled() {
-    let mut hub = Hub::started("30days");
+    let mut hub = Hub::new();
+    hub.check_config(0, "");
+    hub.start("30days");
     let token = hub.token("sensor1");
     hub.mgmtctl(&["enroll", "sensor1"])
         .failed(1, "an enrolment of sensor1 is pending already");
+    hub.check_config(0, "");
     let pending = hub.mgmtctl(&["enroll", "--list"]);
     assert!(pending.printed().contains("\nsensor1   20"), "{pending:?}");
     let sensor = Sensor::new();
@@ -284,6 +300,8 @@ fn a_cluster_is_deployed_on_an_agent_that_was_enrolled() {
     agent.stop();
     let audit = hub.directory().join("audit.log");
     let log = hub.stop();
+    fs::remove_file(hub.directory().join("ca/ca.key")).expect("it is there");
+    hub.check_config(1, "ca.key is missing");
     assert!(log.contains("an agent is enrolled"), "{log}");
     let audit = fs::read_to_string(audit).expect("it is there");
     let words = r#""request":"POST /v1/certificates","targets":["sensor1"],"outcome":"done""#;

@@ -143,8 +143,19 @@ fn an_agent_that_was_enrolled_may_be_that_agent_and_nothing_else() {
     peer.publish("zeek/management/agent/sensor2", &data_of(&hello));
     Limit::new("the refusal of a hello").poll(|| (hub.counted("hellos_refused") == 1).then_some(()));
 
-    // Nor can it give another agent orders.
-    let agent = other.start();
+    // Nor can it give another agent orders,
+    let chain = other.path("chain.pem");
+    let texts = ["agent.pem", "ca.pem"].map(|name| fs::read(other.path(name)).expect("it is there"));
+    fs::write(&chain, texts.concat()).expect("it can be written");
+    let (chain, key) = (path(&chain), path(&other.path("agent.key")));
+    let agent = other.start_with(&[
+        "--http-listen",
+        "127.0.0.1:0",
+        "--http-certificate",
+        &chain,
+        "--http-key",
+        &key,
+    ]);
     let topic = "zeek/management/agent/sensor2";
     let mut peer = Peer::connect(agent.broker(), mutual(&one), topic);
     peer.publish(topic, &data_of(&AgentRequest::GetNodes { reqid: "r".into() }));
@@ -158,6 +169,13 @@ fn an_agent_that_was_enrolled_may_be_that_agent_and_nothing_else() {
     assert!(
         !result.success && error.contains("(certificate CN=sensor1) has no role"),
         "{error}"
+    );
+    // or be taken for the controller.
+    let url = format!("https://{}", agent.listens("http"));
+    let astray = changed(&hub.token("sensor3"), |token| token.enrolled.url = url);
+    Sensor::new().enrol(&astray, &[]).failed(
+        1,
+        "has a certificate of the right CA, for CN=sensor2, and not for a controller",
     );
     agent.stop();
     hub.stop();

@@ -8,7 +8,7 @@ use std::{
 
 use broker_endpoint::with_causes;
 use clap::ArgMatches;
-use mgmt_api::operator::enrolment::{CertificateRequest, EnrolmentToken};
+use mgmt_api::operator::enrolment::{CertificateRequest, EnrolmentToken, can_be_enrolled};
 use mgmt_daemon::{config::Origin, error::HostError, process::block_on, program::complain};
 
 use super::{
@@ -105,6 +105,12 @@ fn read(token: &str) -> Result<EnrolmentToken, EnrolError> {
         let read = io::stdin().take(INPUT_BYTES_MAX).read_to_string(&mut text);
         read.map_err(|error| EnrolError::Token(format!("cannot read the token: {error}")))?;
     }
-    text.parse()
-        .map_err(|error| EnrolError::Token(format!("{error}")))
+    let token: EnrolmentToken = text
+        .parse()
+        .map_err(|error| EnrolError::Token(format!("{error}")))?;
+    if !can_be_enrolled(&token.enrolled.name) {
+        let reason = "the token is for an instance of a name that none can have that is enrolled";
+        return Err(EnrolError::Token(reason.to_owned()));
+    }
+    Ok(token)
 }

@@ -163,6 +163,8 @@ pub(crate) fn fill(resolver: &mut Resolver<'_>, state_dir: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{MetadataExt, chown};
+
     use super::*;
 
     fn issued(text: &str) -> IssuedCertificate {
@@ -203,6 +205,22 @@ mod tests {
         fs::write(next(&place.certificate()), "third").unwrap();
         fs::rename(next(&place.key()), place.key()).unwrap();
         assert_eq!(found(), pair("third", &third));
+    }
+
+    #[test]
+    fn what_root_makes_is_the_agents() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let home = tempfile::tempdir().unwrap();
+        chown(home.path(), Some(12_345), None).unwrap();
+        let place = Place::below(&home.path().join("state"));
+        let owner = place.make().unwrap();
+        place.next_key(owner).unwrap();
+        place.install(&issued("first"), owner).unwrap();
+        for path in [place.0.clone(), place.certificate(), place.key(), place.ca()] {
+            assert_eq!(fs::metadata(&path).unwrap().uid(), 12_345, "{}", path.display());
+        }
     }
 
     #[test]

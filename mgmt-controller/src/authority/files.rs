@@ -64,6 +64,7 @@ pub fn look(dir: &Path) -> Result<Option<CertificateAuthority>, CaError> {
 /// The CA, which is made if it is not there.
 pub(super) fn open(config: &OwnCa, now: Seconds) -> Result<CertificateAuthority, CaError> {
     if let Some(ca) = look(&config.dir)? {
+        files::warn_of_open([&*config.dir.join(CA_KEY_FILE)]);
         return Ok(ca);
     }
     let unusable = |source| CaError::Unusable {
