@@ -71,7 +71,7 @@ impl Certificate {
         Ok(unix(self.0.not_before())?..unix(self.0.not_after())?)
     }
 
-    /// When one that a [`CertificateAuthority`] has issued should be renewed, in seconds since 1970: when two thirds of its time are over.
+    /// When one that a [`CertificateAuthority`](super::CertificateAuthority) has issued should be renewed, in seconds since 1970: when two thirds of its time are over.
     ///
     /// # Errors
     ///
