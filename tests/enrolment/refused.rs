@@ -1,13 +1,21 @@
 //! What gets no certificate, and what one is not good for.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+};
 
 use broker_endpoint::tls::{Identity, TlsConfig, Trust};
 use mgmt_api::{AgentMessage, AgentRequest, ClientRequest, operator::enrolment::EnrolmentToken, topics};
 
 use super::{Hub, Sensor};
 use crate::support::{
+    controller::Controller,
+    http::{assert_problem, request},
     limit::Limit,
+    mgmtctl,
     peer::{Peer, data_of},
 };
 
@@ -74,6 +82,24 @@ fn a_token_is_good_for_one_key_in_its_time() {
         .failed(1, "is no URL of a controller");
     assert_eq!(hub.counted("certificates_refused"), 3);
     hub.stop();
+}
+
+#[test]
+fn a_controller_without_a_ca_says_so() {
+    let controller = Controller::start::<&str>(&["--http-listen", "127.0.0.1:0"]);
+    let directory = controller.working_dir("controller");
+    for arguments in [&["enroll", "sensor1"][..], &["enroll", "--list"]] {
+        mgmtctl::ask(&directory, arguments).failed(1, "this controller has no CA of its own");
+    }
+    let on_socket = request(&directory, "POST /v1/certificates", "{}");
+    assert_problem(&on_socket, 404, "certificates are issued on the HTTP port");
+    let mut stream = TcpStream::connect(controller.daemon.listens("http")).expect("it listens");
+    let asked = "POST /v1/certificates HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}";
+    stream.write_all(asked.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("text");
+    assert_problem(&answer, 409, "this controller has no CA of its own");
+    controller.stop();
 }
 
 #[test]

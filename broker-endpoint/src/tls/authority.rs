@@ -45,8 +45,6 @@ impl CertificateAuthority {
         builder.set_issuer_name(&name)?;
         builder.append_extension(BasicConstraints::new().critical().ca().build()?)?;
         builder.append_extension(KeyUsage::new().critical().key_cert_sign().crl_sign().build()?)?;
-        let id = SubjectKeyIdentifier::new().build(&builder.x509v3_context(None, None))?;
-        builder.append_extension(id)?;
         builder.sign(&key.0, MessageDigest::sha256())?;
         Ok(Self {
             certificate: builder.build(),
@@ -170,6 +168,8 @@ fn begin<T: HasPublic>(
     builder.set_pubkey(key)?;
     builder.set_not_before(&*Asn1Time::from_unix(valid.start)?)?;
     builder.set_not_after(&*Asn1Time::from_unix(valid.end)?)?;
+    let id = SubjectKeyIdentifier::new().build(&builder.x509v3_context(None, None))?;
+    builder.append_extension(id)?;
     Ok(builder)
 }
 

@@ -105,8 +105,7 @@ mod tests {
 
     use super::{
         super::{
-            TlsConfig,
-            certificate::Certificate,
+            CertificateAuthority, PrivateKey, TlsConfig,
             testing::{Authority, Validity},
             transport::Acceptance,
         },
@@ -159,8 +158,20 @@ mod tests {
         let old = ca.sign("old", &[], &Validity::Expired);
         let old = asked(&[&old.certificate, &of_ca], &old.key, &of_ca).await;
         assert!(old.unwrap_err().to_string().contains("expired"));
-        // What an agent shows that has been enrolled.
-        let pem = std::fs::read(&hub.certificate).unwrap();
-        assert!(Certificate::from_pem(&pem).is_ok());
+        // One who has a certificate of the CA can issue others, which are good for nothing.
+        let agent = ca.sign("sensor1", &[], &Validity::Now);
+        let [pem, key] = [&agent.certificate, &agent.key].map(|path| std::fs::read(path).unwrap());
+        let own = PrivateKey::generate().unwrap();
+        let forged = CertificateAuthority::from_pem(&pem, &key).unwrap().issue(
+            ("controller:hub", &[]),
+            &own.public().unwrap(),
+            0..i64::from(u32::MAX),
+        );
+        let [forged_path, key_path] = ["forged.crt", "forged.key"].map(|name| ca.path(name));
+        std::fs::write(&forged_path, forged.unwrap()).unwrap();
+        std::fs::write(&key_path, own.to_pem().unwrap()).unwrap();
+        let shown = [&*forged_path, &agent.certificate, &of_ca];
+        let forged = asked(&shown, &key_path, &of_ca).await;
+        assert!(matches!(forged, Err(PinnedError::NotGood { .. })), "{forged:?}");
     }
 }
