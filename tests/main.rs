@@ -10,6 +10,7 @@ mod control_socket;
 mod crash;
 mod dialects;
 mod doors;
+mod enrolment;
 mod garbage;
 mod http_port;
 mod journal;

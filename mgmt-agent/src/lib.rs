@@ -6,6 +6,7 @@
 //! | [`config`] | the settings, and the configuration that they result in |
 //! | [`Counted`] | what the agent counts |
 //! | [`core`] | the agent as a pure state machine |
+//! | `enrolment` | the certificate of the controller's own CA, got and renewed |
 //! | [`launcher`] | the process that becomes a node |
 //! | [`machine`] | core, peers and Supervisor as the one machine that is driven |
 //! | [`Measured`] | what the agent measures |
@@ -21,6 +22,7 @@ mod coordinates;
 pub mod core;
 mod counted;
 mod desired;
+mod enrolment;
 mod error;
 mod http;
 pub mod launcher;

@@ -56,6 +56,7 @@ pub(crate) async fn run(options: &Options) -> Result<Exit, ClientError> {
         Command::Reload => daemon.reload().await,
         Command::Whoami => daemon.whoami().await,
         Command::Token(command) => daemon.token(command).await,
+        Command::Enroll(which) => daemon.enroll(which).await,
     }
 }
 

@@ -28,6 +28,7 @@ mod commands;
 mod completion;
 mod configurations;
 mod deploy;
+mod enrol;
 mod events;
 mod manual;
 mod nodes;

@@ -142,6 +142,27 @@ pub(crate) enum Command {
     /// Show, make and revoke tokens, by which programs say over HTTP who they are
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Make a token by which the agent of an instance gets a certificate of the controller's own CA, once: `mgmt-agent enroll` takes it
+    Enroll(Enroll),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Enroll {
+    /// The instance
+    #[arg(value_name = "INSTANCE", required_unless_present = "list")]
+    pub(crate) instance: Option<String>,
+    /// In what time the token ends, as in 12h or 30d; without, in a day
+    #[arg(long, value_name = "DURATION", value_parser = seconds)]
+    pub(crate) expires: Option<u64>,
+    /// Where the agent reaches the controller's HTTP port, as https://HOST:PORT; without, by the first name in `http_host`, or that of the controller's host
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// Show the instances whose tokens are not used yet
+    #[arg(long, conflicts_with_all = ["instance", "expires", "url", "revoke"])]
+    pub(crate) list: bool,
+    /// Delete the token of the instance, which is not used yet
+    #[arg(long, conflicts_with_all = ["expires", "url"])]
+    pub(crate) revoke: bool,
 }
 
 /// How much is shown.

@@ -7,11 +7,12 @@ use mgmt_daemon::{
 };
 
 use crate::{
+    authority,
     config::Config,
     store::{self, Store},
 };
 
-/// Tries the store, ports, certificates.
+/// Tries the store, ports, certificates, the CA.
 pub fn check(config: &Config, _: &Environment, checks: &mut Checks<'_>) {
     let of_store = &["store_directory", "directory", "state_dir"];
     if config.store_dir != config.daemon.working_dir {
@@ -27,6 +28,13 @@ pub fn check(config: &Config, _: &Environment, checks: &mut Checks<'_>) {
     let websocket = websocket.unwrap_or(Listener::Off);
     checks.listener(&["websocket_port", "websocket_address"], &websocket, &lock);
     checks.http_listener(&config.daemon.http, &lock);
+    if let Some(own) = &config.own_ca {
+        let keys = &["own_ca", "directory", "state_dir"];
+        checks.directory(keys, &own.dir);
+        if let Err(error) = authority::look(&own.dir) {
+            checks.note(keys, Err(with_causes(&error)));
+        }
+    }
     if let WebSocketTls::Offered(tls) | WebSocketTls::Required(tls) = &config.websocket_tls {
         checks.tls("WebSocket", |_| "websocket_tls", tls);
     }

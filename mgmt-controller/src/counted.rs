@@ -12,6 +12,10 @@ pub enum Counted {
     Responses,
     /// Requests of operators over HTTP.
     OperatorRequests,
+    /// Certificates of the controller's own CA that agents have got.
+    CertificatesIssued,
+    /// Requests for one that were refused.
+    CertificatesRefused,
     /// Requests to agents.
     AgentRequests,
     /// Events of agents.

@@ -1,7 +1,7 @@
 use broker_endpoint::EndpointError;
 use mgmt_daemon::error::HostError;
 
-use crate::store::StoreError;
+use crate::{authority::CaError, store::StoreError};
 
 /// The controller cannot start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +10,9 @@ pub enum RunError {
     /// The configuration store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The controller's own CA cannot be used.
+    #[error("cannot use the CA of this controller")]
+    Ca(#[from] CaError),
     /// The host stands in the way.
     #[error(transparent)]
     Host(#[from] HostError),

@@ -60,12 +60,17 @@ type Answered = Result<Answer, Problem>;
 #[openapi(components(schemas(Event, Difference)))]
 struct Besides;
 
-/// The controller's routes.
-pub(crate) fn routes(feed: Feed, page: Page) -> OpenApiRouter<Door<Request>> {
+/// The controller's routes, with those of its [CA](crate::authority).
+pub(crate) fn routes(
+    feed: Feed,
+    page: Page,
+    certificates: OpenApiRouter<Door<Request>>,
+) -> OpenApiRouter<Door<Request>> {
     OpenApiRouter::with_openapi(Besides::openapi())
         .merge(page.routes())
         .merge(sd::routes())
         .merge(events::routes(feed))
+        .merge(certificates)
         .routes(routes!(clusters))
         .routes(routes!(delete_cluster))
         .routes(routes!(status))

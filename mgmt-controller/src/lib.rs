@@ -2,6 +2,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`authority`] | the controller's own CA, and enrolment |
 //! | [`backup`] | backups, and the subcommand `store` |
 //! | [`check`] | whether the host has what the settings name |
 //! | [`config`] | the settings, and the configuration that they result in |
@@ -17,6 +18,7 @@
 //! | [`store`] | the durable state, in Zeek's SQLite file |
 //! | [`wire`] | what travels, between the core and its peers |
 
+pub mod authority;
 pub mod backup;
 pub mod check;
 pub mod config;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use broker_endpoint::tls::{Expiry, TlsConfig};
 use mgmt_api::WallClock;
 
-use crate::process::unix_time;
+use crate::{process::unix_time, renewing::Renewing};
 
 /// How long before the end of a certificate there is a warning.
 const WARNING_BEFORE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -34,31 +34,40 @@ impl Certificates {
     }
 
     /// What is wrong with those that have ended.
-    pub fn failing(&self) -> impl Iterator<Item = String> {
+    pub fn failing(&self, renewing: Option<&Renewing>) -> impl Iterator<Item = String> {
         let now = unix_time();
+        let own = renewing.map(Renewing::certificate);
         let ended = self.0.iter().filter(move |expiry| end(expiry) <= now);
-        ended.map(|expiry| {
+        ended.map(move |expiry| {
+            let remedy = if Some(&*expiry.path) == own {
+                "the daemon tries to renew it, and its log says why it cannot"
+            } else {
+                RENEW
+            };
             let at = WallClock::from_unix(end(expiry));
             format!(
-                "the {} in {} has expired, at {at}: connections are refused; {RENEW}",
+                "the {} in {} has expired, at {at}: connections are refused; {remedy}",
                 expiry.what,
                 expiry.path.display()
             )
         })
     }
 
-    /// What is to be done about those that end soon.
-    pub fn ending(&self) -> impl Iterator<Item = String> {
+    /// What is to be done about those that end soon. Of the one that the daemon renews itself that is nothing, as long as it can.
+    pub fn ending(&self, renewing: Option<&Renewing>) -> impl Iterator<Item = String> {
         let now = unix_time();
         let is_near = move |expiry: &&Expiry| (now..now + WARNING_BEFORE).contains(&end(expiry));
-        self.0.iter().filter(is_near).map(|expiry| {
+        let own = renewing.map(Renewing::certificate);
+        let others = self.0.iter().filter(move |expiry| Some(&*expiry.path) != own);
+        let ending = others.filter(is_near).map(|expiry| {
             let at = WallClock::from_unix(end(expiry));
             format!(
                 "the {} in {} expires at {at}: {RENEW}",
                 expiry.what,
                 expiry.path.display()
             )
-        })
+        });
+        ending.chain(renewing.and_then(Renewing::trouble))
     }
 }
 

@@ -20,6 +20,10 @@ pub enum Counted {
     ReloadsFailed,
     /// Certificates that the deny list has and a peer has shown, on any port, or had shown when the list came into use.
     CertificatesDenied,
+    /// Certificates of its own that the daemon has renewed.
+    CertificatesRenewed,
+    /// Times that it could not.
+    CertificateRenewalsFailed,
     /// Connections to the HTTP port that were closed at once, as too many were open.
     HttpConnectionsRefused,
     /// TLS handshakes on the HTTP port that failed.

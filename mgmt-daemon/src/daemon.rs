@@ -158,7 +158,7 @@ pub struct Beginning {
     reload: Reload,
     pub(crate) grants: Grants,
     audit: Audit,
-    pub(crate) counters: Counters<Counted>,
+    pub counters: Counters<Counted>,
     pub(crate) registry: Registry,
     pub durations: Durations,
 }

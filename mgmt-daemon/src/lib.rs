@@ -20,11 +20,13 @@
 //! | [`machine`] | what a core is |
 //! | [`management_log`] | `management-<name>.log` |
 //! | [`metrics`] | metrics, as Prometheus reads them |
+//! | [`owner`] | who gets what root makes |
 //! | [`peers`] | the Broker endpoint, and what is known of its peers |
 //! | [`process`] | the process's name, limits, working directory and one thread |
 //! | [`program`] | what the program says to its user, and its exit codes |
 //! | [`ready`] | the file that says where a daemon listens |
 //! | [`reload`] | certificates, tokens, roles and logs anew, while the daemon runs |
+//! | [`renewing`] | renews a certificate of the daemon's own |
 //! | [`tokens`] | the file of tokens |
 
 #[cfg(feature = "jemalloc")]
@@ -49,11 +51,13 @@ pub mod machine;
 pub mod management_log;
 pub mod metrics;
 mod notify;
+pub mod owner;
 pub mod peers;
 pub mod process;
 pub mod program;
 pub mod ready;
 pub mod reload;
+pub mod renewing;
 mod signals;
 pub mod tokens;
 

@@ -57,7 +57,7 @@ pub fn descriptors_for_connections() -> usize {
 
 /// Runs a daemon to its end, on one thread: all that is slow has threads of its own, and one thread for the rest costs
 /// least, in memory and in latency.
-pub fn block_on<E: From<HostError>>(daemon: impl Future<Output = Result<(), E>>) -> Result<(), E> {
+pub fn block_on<T, E: From<HostError>>(daemon: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

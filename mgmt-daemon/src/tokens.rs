@@ -33,7 +33,7 @@ struct Written<'a> {
 }
 
 /// The SHA-256 of what is secret of a token.
-pub(crate) type Hash = [u8; 32];
+pub type Hash = [u8; 32];
 
 /// A token, as the file has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,10 +124,9 @@ impl Entry {
         Grant::of(self.role, self.clusters.as_deref())
     }
 
-    /// Whether it is the one with this hash. How long that takes says nothing about how much of it is equal.
+    /// Whether it is the one with this hash.
     pub(crate) fn is(&self, hash: &Hash) -> bool {
-        let pairs = self.sha256.iter().zip(hash);
-        std::hint::black_box(pairs.fold(0, |differs, (a, b)| differs | (a ^ b))) == 0
+        is_same(&self.sha256, hash)
     }
 
     pub(crate) fn has_expired(&self, now: Timestamp) -> bool {
@@ -148,14 +147,21 @@ fn is_name(name: &str) -> bool {
         && name.chars().all(is_in)
 }
 
-fn in_seconds(time: Timestamp) -> String {
+/// As RFC 3339 has it, without fractions of a second.
+pub fn in_seconds(time: Timestamp) -> String {
     Timestamp::from_second(time.as_second())
         .unwrap_or(time)
         .to_string()
 }
 
-pub(crate) fn hash(secret: &str) -> Hash {
+pub fn hash(secret: &str) -> Hash {
     Sha256::digest(secret.as_bytes()).into()
+}
+
+/// Whether two are equal. How long that takes says nothing about how much of them is.
+pub fn is_same(one: &Hash, other: &Hash) -> bool {
+    let pairs = one.iter().zip(other);
+    std::hint::black_box(pairs.fold(0, |differs, (a, b)| differs | (a ^ b))) == 0
 }
 
 /// The tokens in a file; none if it is not there.

@@ -104,6 +104,9 @@ fn a_role_counts_in_its_clusters_alone() {
         "GET /v1/tokens",
         "POST /v1/tokens",
         "DELETE /v1/tokens/admin",
+        "GET /v1/enrolments",
+        "POST /v1/enrolments",
+        "DELETE /v1/enrolments/sensor1",
         "POST /v1/reload",
     ] {
         assert_problem(

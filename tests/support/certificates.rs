@@ -1,6 +1,6 @@
 //! Certificates, made anew for each test, and settings of the controller that name them.
 
-use broker_endpoint::tls::{Identity, Passphrase, TlsConfig, Trust};
+use broker_endpoint::tls::{CertificateAuthority, Identity, Passphrase, PrivateKey, TlsConfig, Trust};
 
 pub(crate) use self::testing::{Authority, Validity};
 

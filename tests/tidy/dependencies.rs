@@ -19,7 +19,7 @@ const DEPENDENCIES: &[(&str, &str)] = &[
     ),
     (
         "mgmt-api",
-        "broker-codec jiff serde serde_json serde_variant strum thiserror utoipa",
+        "broker-codec data-encoding jiff serde serde_json serde_variant strum thiserror utoipa",
     ),
     ("counters", "serde strum"),
     (
@@ -50,7 +50,7 @@ const DEPENDENCIES: &[(&str, &str)] = &[
     ("supervise", "bytes rustix serde tokio tracing"),
     (
         "mgmt-agent",
-        "broker-codec broker-endpoint clap clap_complete counters futures-util mgmt-api mgmt-daemon rustix serde \
+        "broker-codec broker-endpoint clap clap_complete counters futures-util hex mgmt-api mgmt-daemon rustix serde \
          serde_json strum supervise thiserror tokio tracing zbus zeek-simulator",
     ),
 ];

@@ -2,7 +2,9 @@ use std::{fmt, io, path::PathBuf, time::Duration};
 
 use broker_codec::{Elapsed, data::ZeekString};
 
-use super::config::Passphrase;
+use openssl::error::ErrorStack;
+
+use super::{config::Passphrase, reasons::reasons};
 
 /// A part of what TLS is set up with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +106,28 @@ impl TlsConfigError {
             Self::KeyMismatch { .. } => Some(TlsPart::Key),
             Self::Missing { .. } | Self::SuiteMissing { .. } | Self::Library { .. } => None,
         }
+    }
+}
+
+/// A key, a request or a certificate cannot be made or used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthorityError {
+    #[error("it is no {what} in PEM format: {reason}")]
+    NotPem { what: &'static str, reason: String },
+    #[error("its key is not one of ECDSA on the curve P-256")]
+    OtherKey,
+    #[error("it is not signed by its own key")]
+    NotSigned,
+    #[error("the private key does not belong to the certificate")]
+    KeyMismatch,
+    #[error("the TLS library says: {0}")]
+    Library(String),
+}
+
+impl From<ErrorStack> for AuthorityError {
+    fn from(error: ErrorStack) -> Self {
+        Self::Library(reasons(&error))
     }
 }
 

@@ -9,15 +9,12 @@ use openssl::{
 };
 
 use super::{
-    certificate::describe,
+    certificate::{describe, unix},
     config::{Expiry, Identity},
     error::{TlsConfigError, TlsPart},
     reasons::{library, reasons},
 };
 use crate::file::read_file;
-
-/// In seconds.
-const DAY: i64 = 24 * 60 * 60;
 
 /// The library finds certificates in a folder by the names of their files, eight digits of a hash and a number, and says nothing about a
 /// folder in which it can find none.
@@ -60,12 +57,10 @@ pub(super) fn check_validity(path: &Path, what: TlsPart) -> Result<(), TlsConfig
 
 /// When the first of the certificates in a file ends.
 pub(super) fn expiry(path: &Path, what: TlsPart) -> Result<Expiry, TlsConfigError> {
-    let unreadable = "read the date of a certificate";
-    let epoch = Asn1Time::from_unix(0).map_err(library(unreadable))?;
     let mut first = i64::MAX;
     for certificate in read_certificates(path, what)? {
-        let since = epoch.diff(certificate.not_after()).map_err(library(unreadable))?;
-        first = first.min(i64::from(since.days) * DAY + i64::from(since.secs));
+        let end = unix(certificate.not_after()).map_err(library("read the date of a certificate"))?;
+        first = first.min(end);
     }
     Ok(Expiry {
         what,

@@ -5,6 +5,7 @@
 //!
 //! Neither side announces the end of a connection (`close_notify`); a TCP connection that ends is a normal end.
 
+mod authority;
 mod certificate;
 mod config;
 #[cfg(test)]
@@ -14,6 +15,8 @@ mod error;
 mod files;
 #[cfg(test)]
 mod interop_tests;
+mod key;
+mod pinned;
 mod reasons;
 #[cfg(test)]
 mod refusal_tests;
@@ -25,10 +28,13 @@ mod tests;
 mod transport;
 mod verify;
 
-pub use certificate::{Fingerprint, PeerCertificate};
+pub use authority::CertificateAuthority;
+pub use certificate::{Certificate, Fingerprint, PeerCertificate};
 pub use config::{Expiry, Identity, Passphrase, TlsConfig, Trust, ZeekTlsOptions};
 pub use context::{RenewTls, TlsContext, peer_certificate};
-pub use error::{TlsConfigError, TlsError, TlsPart};
+pub use error::{AuthorityError, TlsConfigError, TlsError, TlsPart};
+pub use key::{PrivateKey, PublicKey};
+pub use pinned::{PinnedError, connect_pinned};
 pub use revoked::Revoked;
 #[cfg(test)]
 pub(crate) use transport::plain;

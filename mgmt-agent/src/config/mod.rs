@@ -13,11 +13,13 @@ mod zeek;
 
 use std::{
     path::{Path, PathBuf},
+    process::ExitCode,
     time::Duration,
 };
 
 use broker_codec::data::Port;
 use broker_endpoint::PeerAddress;
+use clap::ArgMatches;
 pub use mgmt_daemon::config::Listener;
 use mgmt_daemon::{
     config::{ConfigErrors, DaemonConfig, Origin, Resolver, Schema},
@@ -34,7 +36,10 @@ pub(crate) use self::{
     zeek::{finds_script, version_now},
 };
 use self::{keeping::Keeping, zeek::Layout};
-use crate::core::{Archival, Settings, Supervise, ZeekSettings};
+use crate::{
+    core::{Archival, Settings, Supervise, ZeekSettings},
+    enrolment,
+};
 
 /// What the lock is called that keeps a second agent from the working directory.
 pub(crate) const LOCK: &str = "mgmt-agent";
@@ -74,7 +79,10 @@ impl Configuration for Config {
     const SCHEMA: &'static Schema = &SCHEMA;
 
     fn resolve(mut resolver: Resolver<'_>) -> Result<Self, ConfigErrors> {
-        let daemon = resolver.daemon();
+        let state_dir = resolver.state_dir();
+        enrolment::fill(&mut resolver, &state_dir);
+        let home = resolver.home(state_dir);
+        let daemon = resolver.daemon(home);
         let listen = resolver.listener(["listen_address", "listen_port", "default_port"]);
         if listen == Listener::Off {
             resolver.warn("Management::Agent::listen_port is off: nodes cannot connect".to_owned());
@@ -146,6 +154,10 @@ impl Configuration for Config {
 
     fn daemon(&self) -> &DaemonConfig {
         &self.daemon
+    }
+
+    fn own_command(&self, given: &ArgMatches) -> ExitCode {
+        enrolment::command::run(self, given)
     }
 }
 

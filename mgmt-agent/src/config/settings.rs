@@ -7,6 +7,7 @@ use mgmt_daemon::config::{
 };
 
 use super::network_info::{NetworkInfo, peer};
+use crate::enrolment::options;
 
 pub static SCHEMA: Schema = Schema {
     daemon: "agent",
@@ -16,7 +17,7 @@ pub static SCHEMA: Schema = Schema {
         "peer-api",
         "it is called --controller-api now, and says nothing about nodes",
     )],
-    own_commands: &[],
+    own_commands: &[("enroll", options::command)],
 };
 
 static OWN: &[Setting] = &[

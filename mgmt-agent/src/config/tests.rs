@@ -285,3 +285,50 @@ fn zeeks(config: &Config) -> Vec<(&'static str, &str)> {
     let named = effective.filter(|shown| !shown.setting.zeek.is_empty());
     named.map(|shown| (shown.setting.key, &*shown.value)).collect()
 }
+
+#[test]
+fn an_agent_that_is_enrolled_needs_no_other_settings() {
+    let home = tempfile::tempdir().unwrap();
+    let enrolment = home.path().join("enrolment");
+    fs::create_dir(&enrolment).unwrap();
+    let json = |url: &str, broker: &str| {
+        let ca = "0".repeat(64);
+        format!(r#"{{"name":"sensor1","url":"{url}"{broker},"ca":"{ca}"}}"#)
+    };
+    let path = enrolment.join("enrolment.json");
+    let read = |json: &str, given: &str| {
+        fs::write(&path, json).unwrap();
+        let state = home.path().display();
+        read_only(&format!(
+            "--state-dir={state} --spool-dir=/spool {NO_ZEEK} {given}"
+        ))
+        .unwrap()
+    };
+    let hub = json("https://[2001:db8::1]:2148", r#","broker":2150"#);
+    let config = read(&hub, "");
+    assert_eq!(config.daemon.name, "sensor1");
+    assert_eq!(config.controller, Some(PeerAddress::new("2001:db8::1", 2150)));
+    let TlsConfig::Mutual { identity, trust } = &config.daemon.broker_tls else {
+        panic!("{config:?}");
+    };
+    assert_eq!(identity.certificate, enrolment.join("agent.pem"));
+    assert_eq!(trust.ca_file, Some(enrolment.join("ca.pem")));
+    assert_eq!(config.daemon.roles, ["controller:* deploy".parse().unwrap()]);
+    for key in ["name", "controller", "ssl_keyfile", "roles"] {
+        assert_eq!(
+            shown(&config, key).origin,
+            Origin::Enrolment(path.clone()),
+            "{key}"
+        );
+    }
+    let given = "--name=a --controller=hub:1 --roles=x␣deploy Broker::disable_ssl=T";
+    let config = read(&hub, given);
+    assert_eq!((&*config.daemon.name, config.daemon.roles.len()), ("a", 1));
+    assert_eq!(config.controller, Some(PeerAddress::new("hub", 1)));
+    assert!(matches!(config.daemon.broker_tls, TlsConfig::Off));
+    // A controller that connects itself.
+    assert_eq!(read(&json("https://hub", ""), "").controller, None);
+    let config = read("{", "");
+    assert!(config.daemon.resolved.suspicious);
+    assert!(matches!(config.daemon.broker_tls, TlsConfig::Anonymous));
+}

@@ -49,13 +49,14 @@ use mgmt_api::{
 use mgmt_daemon::{
     certificates::Certificates,
     config::{Value, warn_of_dates, warn_of_open_ports},
-    daemon::{self, Beginning},
+    daemon::{self, Beginning, Outside as _},
     error::system,
     files,
     http::Operators,
     process::{block_on, random_bytes, unix_time},
     ready,
     reload::Reread,
+    renewing::Renewing,
 };
 use supervise::stale::Tag;
 use tokio::task::JoinHandle;
@@ -81,6 +82,7 @@ use crate::{
     coordinates::{self, Coordinates, local_address, preferred},
     core::{self, Settings, Supervise},
     desired,
+    enrolment::renewal,
     error::RunError,
     http::routes,
     machine::{BrokerAgent, Input, Start},
@@ -124,10 +126,20 @@ struct Runtime {
     /// Why the scripts could not be written, as was last told.
     scripts_trouble: Option<String>,
     certificates: Certificates,
+    /// Renews the agent's certificate, if it is enrolled.
+    renewing: Option<Renewing>,
     disk: Disk,
     archivers: Archivers,
     audited: Audited,
     counters: Counters<Counted>,
+}
+
+fn about(config: &Config) -> About {
+    About {
+        program: operator::Program::Agent,
+        name: config.daemon.name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
 }
 
 /// Warns of ports that ask for nothing.
@@ -140,8 +152,9 @@ fn open_ports(config: &Config, broker: &BrokerPeers) {
 
 async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunError> {
     let mut beginning = Beginning::new(&config.daemon, reread)?;
-    let shared = beginning.shared();
+    let (shared, counted) = (beginning.shared(), beginning.counters.clone());
     let home = Home::enter(&config)?;
+    renewal::complete(&config);
     let (broker_tls, http_tls) = (&config.daemon.broker_tls, &config.daemon.http.tls);
     let identities = [broker_tls, http_tls].into_iter().filter_map(TlsConfig::identity);
     let keys = identities.map(|identity| &*identity.key);
@@ -171,14 +184,9 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
     let desired = desired::read(&config.daemon.working_dir)?;
     let disk = Disk::start().map_err(|source| system("start the thread for files", source))?;
     let nodes = Nodes::start(&settings)?;
-    let about = About {
-        program: operator::Program::Agent,
-        name: config.daemon.name.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
     let (socket, http) = (&config.daemon.control_socket, &config.daemon.http);
     let kind = |request: &OperatorRequest| request.into();
-    let operators = Operators::serve(socket, http, about, shared, routes, kind).await?;
+    let operators = Operators::serve(socket, http, about(&config), shared, routes, kind).await?;
     settings.http = operators.http();
     let name = config.settings.name.clone();
     let live_logs = config.live_logs.clone().map(|at| LiveLogs::new(at, name));
@@ -205,12 +213,14 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         preflight: None,
         program,
         certificates,
+        renewing: None,
         disk,
         archivers: Archivers::new(counters.clone()),
         audited,
         counters,
         config,
     };
+    runtime.renewing = renewal::start(&runtime.config, runtime.renewals(), counted);
     runtime.announce(&mut daemon, endpoint_id).await?;
     let supervisor = launch.zip(runtime.config.supervisor.clone());
     runtime.supervisor =

@@ -46,7 +46,9 @@ impl Runtime {
         let scripts = self.scripts_trouble.as_ref();
         let scripts =
             scripts.map(|reason| format!("the scripts that nodes load cannot be written: {reason}"));
-        scripts.into_iter().chain(self.certificates.failing())
+        scripts
+            .into_iter()
+            .chain(self.certificates.failing(self.renewing.as_ref()))
     }
 
     fn metrics(&self, daemon: &Daemon, vitals: &Vitals) -> Metrics {

@@ -7,10 +7,12 @@ use broker_endpoint::{Credit, PeerAddress, tls::RenewTls};
 use mgmt_api::{Dialect, Level, OperatorRequest, link::Prepared};
 use mgmt_daemon::{
     certificates::Certificates,
+    config::DaemonConfig,
     daemon::{About, Cause, Outside, report},
     error::HostError,
     http::Asked,
     machine::Machine as _,
+    renewing::Renewing,
 };
 
 use super::{
@@ -47,6 +49,8 @@ pub(super) enum Event {
     /// The agent's directory, or those of nodes, are gone.
     Home(home::Change),
     Operator(Asked<OperatorRequest>),
+    /// The agent's certificate is renewed, or cannot be.
+    Renewed,
     Peer(Input, Credit),
 }
 
@@ -61,7 +65,8 @@ impl Outside for Runtime {
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.troubles().chain(self.certificates.ending()).collect()
+        let ending = self.certificates.ending(self.renewing.as_ref());
+        self.troubles().chain(ending).collect()
     }
 
     fn reloaded(&mut self, certificates: Certificates) {
@@ -84,6 +89,7 @@ impl Outside for Runtime {
                 Event::Prepared(found)
             }
             change = self.home.changed() => Event::Home(change),
+            () = Renewing::changed(self.renewing.as_mut()) => Event::Renewed,
             asked = self.operators.next() => Event::Operator(asked),
             input = self.broker.next() => {
                 let (input, credit) = input.ok_or(HostError::Stopped("the Broker endpoint"))?;
@@ -110,6 +116,11 @@ impl Outside for Runtime {
             }
             Event::Home(change) => (Some(self.home_changed(daemon, change)), Credit::none()),
             Event::Operator(asked) => (Some(Input::Agent(self.asked(asked))), Credit::none()),
+            Event::Renewed => {
+                let DaemonConfig { broker_tls, http, .. } = &self.config.daemon;
+                self.certificates = Certificates::read([broker_tls, &http.tls]);
+                (None, Credit::none())
+            }
             Event::Peer(input, credit) => {
                 self.peer_did(&input);
                 (Some(input), credit)

@@ -9,6 +9,7 @@ mod cluster;
 mod configuration;
 mod deployment;
 pub mod diff;
+pub mod enrolment;
 mod event;
 mod history;
 mod plain;

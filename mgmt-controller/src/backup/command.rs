@@ -15,6 +15,7 @@ use mgmt_daemon::program::complain;
 
 use super::{BackupError, Places, make, options::FILE, restore::restore, verify, verify_backup};
 use crate::{
+    authority,
     config::{Config, SCHEMA},
     store::{ClusterReport, FILE_NAME, Inspection, SlotReport, Store, StoreError},
 };
@@ -27,6 +28,7 @@ pub fn run(config: &Config, given: &ArgMatches) -> ExitCode {
         name: config.daemon.name.clone(),
         store: config.store_dir.join(FILE_NAME),
         tokens: config.daemon.http.tokens.clone(),
+        ca: authority::directory(&config.daemon.working_dir),
     };
     let outcome = match given.subcommand() {
         Some(("inspect", given)) => Ok(inspect(&places, given.get_flag("json"))),

@@ -15,17 +15,26 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use broker_endpoint::read_file;
+use broker_endpoint::{read_file, tls::CertificateAuthority};
 use mgmt_daemon::{files, tokens};
 use strum::{EnumIter, IntoEnumIterator as _};
 
-use crate::store::{Store, StoreError};
+use crate::{
+    authority,
+    store::{Store, StoreError},
+};
 
 /// What is backed up; the store comes last, as that is what a restored controller has to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter)]
 enum Part {
     /// The tokens' hashes. There may be none.
     Tokens,
+    /// The controller's own CA, if it has one,
+    Ca,
+    /// with its key,
+    CaKey,
+    /// and the hashes of tokens by which agents enrol there.
+    Enrolments,
     /// The store.
     Store,
 }
@@ -37,6 +46,8 @@ pub struct Places {
     name: String,
     store: PathBuf,
     tokens: PathBuf,
+    /// The directory of the CA.
+    ca: PathBuf,
 }
 
 /// Something cannot be backed up or restored, or what is wrong with a backup.
@@ -70,6 +81,9 @@ impl Part {
     const fn name(self) -> &'static str {
         match self {
             Self::Tokens => "tokens.json",
+            Self::Ca => authority::CA_FILE,
+            Self::CaKey => authority::CA_KEY_FILE,
+            Self::Enrolments => authority::ENROLMENTS_FILE,
             Self::Store => "store.sqlite",
         }
     }
@@ -82,7 +96,8 @@ impl Part {
     /// How long it may be, in bytes.
     const fn bytes_max(self) -> u64 {
         match self {
-            Self::Tokens => 16 << 20,
+            Self::Tokens | Self::Enrolments => 16 << 20,
+            Self::Ca | Self::CaKey => 1 << 20,
             Self::Store => 1 << 30,
         }
     }
@@ -90,8 +105,8 @@ impl Part {
     /// The mode of the file.
     const fn mode(self) -> u32 {
         match self {
-            Self::Tokens => files::SECRET_MODE,
-            Self::Store => files::FILE_MODE,
+            Self::Tokens | Self::CaKey | Self::Enrolments => files::SECRET_MODE,
+            Self::Ca | Self::Store => files::FILE_MODE,
         }
     }
 
@@ -103,6 +118,12 @@ impl Part {
     fn check(self, bytes: &[u8], path: &Path) -> Result<Vec<String>, BackupError> {
         let (faults, unreadable) = match self {
             Self::Tokens => (tokens::count(bytes).err().into_iter().collect(), Vec::new()),
+            Self::Enrolments => {
+                let wrong = authority::check_enrolments(bytes).err();
+                (wrong.into_iter().collect(), Vec::new())
+            }
+            // They belong together: `check_ca`.
+            Self::Ca | Self::CaKey => Default::default(),
             Self::Store => {
                 let found = Store::of_image(bytes, path)?.inspect()?;
                 (found.faults, found.unreadable)
@@ -117,12 +138,45 @@ impl Part {
 }
 
 impl Places {
-    fn path(&self, part: Part) -> &Path {
+    fn path(&self, part: Part) -> PathBuf {
         match part {
-            Part::Tokens => &self.tokens,
-            Part::Store => &self.store,
+            Part::Tokens => self.tokens.clone(),
+            Part::Ca | Part::CaKey | Part::Enrolments => self.ca.join(part.name()),
+            Part::Store => self.store.clone(),
         }
     }
+
+    /// All that is there but the store.
+    fn files(&self) -> Result<Parts, BackupError> {
+        let mut parts = Vec::new();
+        for part in Part::iter().filter(|part| *part != Part::Store) {
+            let path = self.path(part);
+            match read_file(&path) {
+                Ok(bytes) => parts.push((part, bytes)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(BackupError::Read { path, source }),
+            }
+        }
+        Ok(parts)
+    }
+}
+
+/// What is backed up, with its bytes.
+type Parts = Vec<(Part, Vec<u8>)>;
+
+/// Checks whether the certificate of a CA is there with its key, or neither is.
+fn check_ca(parts: &[(Part, Vec<u8>)], path: &Path) -> Result<(), BackupError> {
+    let of = |meant: Part| parts.iter().find(|(part, _)| *part == meant);
+    let reason = match (of(Part::Ca), of(Part::CaKey)) {
+        (None, None) => return Ok(()),
+        (Some((_, certificate)), Some((_, key))) => match CertificateAuthority::from_pem(certificate, key) {
+            Ok(_) => return Ok(()),
+            Err(error) => format!("its CA: {error}"),
+        },
+        _ => "of its CA, certificate or key is missing".to_owned(),
+    };
+    let path = path.to_owned();
+    Err(BackupError::Unusable { path, reason })
 }
 
 /// Backs up what is at these places, while a controller runs on them or not, into a new file, or in place of one. Returns what of it no
@@ -141,14 +195,12 @@ pub fn make(places: &Places, file: &Path, replaces: bool) -> Result<Vec<String>,
         source,
     };
     files::regular_or_missing(file).map_err(failed)?;
-    let mut parts = Vec::new();
-    if let Some(tokens) = tokens_at(places)? {
-        parts.push((Part::Tokens, tokens));
-    }
+    let mut parts = places.files()?;
+    check_ca(&parts, &places.ca)?;
     parts.push((Part::Store, Store::for_backup(&places.store)?.image()?));
     let mut unreadable = Vec::new();
     for (part, bytes) in &parts {
-        unreadable.extend(part.check(bytes, places.path(*part))?);
+        unreadable.extend(part.check(bytes, &places.path(*part))?);
     }
     let content = archive::write(places, &parts).map_err(failed)?;
     let written = if replaces {
@@ -158,18 +210,6 @@ pub fn make(places: &Places, file: &Path, replaces: bool) -> Result<Vec<String>,
     };
     written.and_then(|()| files::sync_names(file)).map_err(failed)?;
     Ok(unreadable)
-}
-
-/// The file of tokens, if there is one.
-fn tokens_at(places: &Places) -> Result<Option<Vec<u8>>, BackupError> {
-    match read_file(&places.tokens) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(BackupError::Read {
-            path: places.tokens.clone(),
-            source,
-        }),
-    }
 }
 
 /// What is wrong with what is at these places: nothing, if that is empty.
@@ -182,10 +222,14 @@ pub fn verify(places: &Places) -> Result<Vec<String>, BackupError> {
     let faults = found.faults.into_iter().chain(found.unreadable);
     let store = places.store.display();
     let mut faults: Vec<String> = faults.map(|fault| format!("{store}: {fault}")).collect();
-    if let Some(bytes) = tokens_at(places)? {
-        let wrong = Part::Tokens.check(&bytes, &places.tokens).err();
-        faults.extend(wrong.map(|error| error.to_string()));
-    }
+    let parts = places.files()?;
+    let checked = parts
+        .iter()
+        .map(|(part, bytes)| part.check(bytes, &places.path(*part)).map(drop));
+    let wrong = checked
+        .chain([check_ca(&parts, &places.ca)])
+        .filter_map(Result::err);
+    faults.extend(wrong.map(|error| error.to_string()));
     Ok(faults)
 }
 
@@ -200,7 +244,8 @@ pub fn verify_backup(file: &Path) -> Result<Vec<String>, BackupError> {
         Err(error @ BackupError::Read { .. }) => return Err(error),
         Err(error) => return Ok(vec![error.to_string()]),
     };
-    let mut faults = Vec::new();
+    let wrong = check_ca(&backup.parts, file).err();
+    let mut faults: Vec<String> = wrong.iter().map(ToString::to_string).collect();
     for (part, bytes) in &backup.parts {
         match part.check(bytes, file) {
             Ok(unreadable) => faults.extend(unreadable),

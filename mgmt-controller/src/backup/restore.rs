@@ -2,7 +2,6 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{MetadataExt, chown},
     path::{Path, PathBuf},
 };
 
@@ -10,14 +9,15 @@ use mgmt_api::{ControllerId, WallClock};
 use mgmt_daemon::{
     files,
     lock::{Lock, LockError},
+    owner::Owner,
     process::unix_time,
 };
-use rustix::process::geteuid;
 use strum::IntoEnumIterator as _;
 
 use super::{
     BackupError, Part, Places,
     archive::{self, Backup},
+    check_ca,
 };
 use crate::store::Store;
 
@@ -46,28 +46,37 @@ pub(super) struct Done {
 pub(super) fn restore(places: &Places, file: &Path) -> Result<Done, BackupError> {
     let Backup { made, mut parts } = archive::read(file)?;
     let mut unreadable = Vec::new();
+    check_ca(&parts, file)?;
     for (part, bytes) in &parts {
         unreadable.extend(part.check(bytes, file)?);
-        present(places.path(*part))?;
+        present(&places.path(*part))?;
     }
-    let owner = Owner::make_directories(places)?;
+    let mut owner = Owner::default();
+    for (part, _) in &parts {
+        if let Some(directory) = places.path(*part).parent() {
+            owner = Owner::make_directory(directory).map_err(|source| cannot_write(directory, source))?;
+        }
+    }
+    let give = |path: &Path| owner.give(path).map_err(|source| cannot_write(path, source));
     let _lock = lock(&places.store)?;
-    owner.give(&Lock::path(&places.store))?;
+    give(&Lock::path(&places.store))?;
     let now = unix_time();
     let identity = raised(places, &mut parts, now.as_secs())?;
     let time = WallClock::from_unix(now).to_rfc3339().replace([':', '-'], "");
     let mut kept = Vec::new();
     for part in Part::iter() {
-        let path = places.path(part);
-        kept.extend(keep(path, &time)?);
+        let path = &places.path(part);
+        let before = keep(path, &time)?;
         match parts.iter().find(|(restored, _)| *restored == part) {
             Some((_, bytes)) => {
                 files::replace(path, bytes, part.mode()).map_err(|source| cannot_write(path, source))?;
-                owner.give(path)?;
+                give(path)?;
             }
+            None if before.is_none() => continue,
             // A token that was made after the backup does not outlast it.
             None => remove(path)?,
         }
+        kept.extend(before);
         files::sync_names(path).map_err(|source| cannot_write(path, source))?;
     }
     Ok(Done {
@@ -150,36 +159,5 @@ fn cannot_write(path: &Path, source: io::Error) -> BackupError {
     BackupError::Write {
         path: path.to_owned(),
         source,
-    }
-}
-
-/// Who gets what root makes here: the owner of the directory that was there.
-struct Owner(Option<(u32, u32)>);
-
-impl Owner {
-    /// Makes the directories that are missing.
-    fn make_directories(places: &Places) -> Result<Self, BackupError> {
-        let mut owner = Self(None);
-        for part in Part::iter() {
-            let path = places.path(part);
-            let Some(directory) = path.parent() else { continue };
-            let missing: Vec<&Path> = directory
-                .ancestors()
-                .take_while(|above| !above.exists())
-                .collect();
-            let above = missing.last().and_then(|last| last.parent()).unwrap_or(directory);
-            let found = fs::metadata(above).map_err(|source| cannot_write(above, source))?;
-            owner.0 = Some((found.uid(), found.gid())).filter(|_| geteuid().is_root());
-            files::create_dir_all(directory).map_err(|source| cannot_write(directory, source))?;
-            missing.into_iter().try_for_each(|made| owner.give(made))?;
-        }
-        Ok(owner)
-    }
-
-    fn give(&self, path: &Path) -> Result<(), BackupError> {
-        let Some((uid, gid)) = self.0 else {
-            return Ok(());
-        };
-        chown(path, Some(uid), Some(gid)).map_err(|source| cannot_write(path, source))
     }
 }

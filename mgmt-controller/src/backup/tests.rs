@@ -1,3 +1,5 @@
+mod ca;
+
 use std::{fs, os::unix::fs::PermissionsExt, process::Command, sync::mpsc, thread};
 
 use mgmt_api::Configuration;
@@ -35,6 +37,7 @@ impl Host {
             name: "controller".to_owned(),
             store: directory.join(FILE_NAME),
             tokens: directory.join("tokens.json"),
+            ca: directory.join("ca"),
         }
     }
 

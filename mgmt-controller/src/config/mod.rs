@@ -1,6 +1,7 @@
 //! The controller's configuration. Where settings come from, and those of every daemon, are in [`mgmt_daemon::config`]; the rules
 //! here are those of Zeek 9.0's `policy/frameworks/management/controller/config.zeek`.
 
+mod own_ca;
 mod settings;
 mod websocket_tls;
 
@@ -23,6 +24,7 @@ use mgmt_daemon::{
 pub use self::settings::SCHEMA;
 use self::websocket_tls::WebSocketTlsOptions;
 use crate::{
+    authority::OwnCa,
     backup,
     core::{AbsentInstances, DEPLOYMENT_FIFTHS, Settings},
     wire::Assumed,
@@ -35,6 +37,8 @@ pub struct Config {
     pub daemon: DaemonConfig,
     /// Where the store's file is, absolute; the working directory unless redefined.
     pub store_dir: PathBuf,
+    /// The CA of the controller's own, if it has one.
+    pub own_ca: Option<OwnCa>,
     /// Where agents and native clients connect.
     pub broker: Listener,
     /// What agents and clients are taken to speak that have not said anything that tells.
@@ -53,7 +57,10 @@ impl Configuration for Config {
     const SCHEMA: &'static Schema = &SCHEMA;
 
     fn resolve(mut resolver: Resolver<'_>) -> Result<Self, ConfigErrors> {
-        let mut daemon = resolver.daemon();
+        let state_dir = resolver.state_dir();
+        let home = resolver.home(state_dir);
+        let ca_dir = own_ca::fill(&mut resolver, &home);
+        let mut daemon = resolver.daemon(home);
         let keep: Duration = resolver.take("keep_logs");
         if let Some(rotation) = &mut daemon.management_log.rotation {
             rotation.keep = (!keep.is_zero()).then_some(keep);
@@ -69,7 +76,9 @@ impl Configuration for Config {
         }
         let settings = settings(&mut resolver, &broker);
         warn_of_time_limits(&mut resolver, &settings);
+        let own_ca = own_ca::read(&mut resolver, ca_dir, &daemon, &broker, websocket);
         Ok(Self {
+            own_ca,
             store_dir: join_plain(&daemon.working_dir, store_directory),
             broker,
             assumed: Assumed {

@@ -95,6 +95,19 @@ static OWN: &[Setting] = &[
     )
     .zeek(&["Management::Controller::default_port"]),
     Setting::new(
+        "own_ca",
+        "F",
+        "Whether the controller has a CA of its own, at which agents [enrol](secure.md#enrolment) over HTTP. It is made at the first start, in `ca` in the \
+         controller's directory; what `ssl_certificate` and its siblings, `http_certificate` and its siblings, and `roles` are by default is of it then",
+    )
+    .option(One("T|F")),
+    Setting::new(
+        "certificate_lifetime",
+        "365days",
+        "How long certificates of the controller's own CA are valid: 1 s to 20 years. They are renewed by themselves when two thirds of that are over",
+    )
+    .option(One("INTERVAL")),
+    Setting::new(
         "request_timeout",
         "10sec",
         "How long a request may take; a deployment may take 1.8 times as long",

@@ -1,4 +1,5 @@
 mod common;
+mod own_ca;
 
 use std::{fs, net::SocketAddr, path::Path};
 

@@ -34,7 +34,7 @@ use mgmt_api::{
 use mgmt_daemon::{
     certificates::Certificates,
     config::{warn_of_dates, warn_of_open_ports},
-    daemon::{self, Beginning},
+    daemon::{self, Beginning, Outside as _},
     error::system,
     files,
     grants::{Grants, principals},
@@ -42,12 +42,14 @@ use mgmt_daemon::{
     process::{self, block_on, enter, random_bytes, unix_time},
     ready,
     reload::Reread,
+    renewing::Renewing,
 };
 use tracing::field::display;
 
 use self::{audited::Audited, log::report_restored, news::NodeNews, peers::BrokerPeers};
 use crate::{
     Counted,
+    authority::{self, Authority, Ports},
     config::{Config, Listener},
     core::{self, CLUSTERS_MAX, Controller, Input, WRITES_MAX, WriteId},
     error::RunError,
@@ -80,6 +82,8 @@ struct Runtime {
     /// Why the last write failed, if it did.
     store_trouble: Option<String>,
     certificates: Certificates,
+    /// Renews the controller's own certificate, if it is of its own CA.
+    renewing: Option<Renewing>,
     grants: Grants,
     /// What those hear who follow events.
     feed: Feed,
@@ -92,13 +96,24 @@ struct Runtime {
     counters: Counters<Counted>,
 }
 
+fn about(config: &Config) -> About {
+    About {
+        program: Program::Controller,
+        name: config.daemon.name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
 async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunError> {
     let mut beginning = Beginning::new(&config.daemon, reread)?;
-    let shared = beginning.shared();
+    let (shared, counted) = (beginning.shared(), beginning.counters.clone());
     process::raise_file_limit();
     let (store, restored) = Store::open(&config.store_dir)?;
     report_restored(&store, &restored);
     enter(&config.daemon.working_dir)?;
+    let authority = config.own_ca.clone();
+    let authority = authority.map(|ca| Authority::open(ca, config.daemon.revoked.clone()));
+    let authority = authority.transpose()?;
     let store_file = store.path();
     files::warn_of_open(
         [&*config.daemon.working_dir, &*config.store_dir, store_file]
@@ -138,17 +153,17 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         daemon.registry.add("websocket_closed_", &server.closes());
         daemon.registry.add("websocket_error_", &server.errors());
     }
-    let about = About {
-        program: Program::Controller,
-        name: config.daemon.name.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
+    let about = about(&config);
     let (socket, http) = (&config.daemon.control_socket, &config.daemon.http);
     let feed = Feed::new(unix_time().as_secs());
     let open_ports = open_ports(&config, &broker, server.as_ref());
     let page = Page::new(&about.name, open_ports, feed.clone());
     let of_page = feed.clone();
-    let routes = move || routes(of_page.clone(), page.clone());
+    let of_authority = (authority.clone(), counters.clone());
+    let routes = move || {
+        let certificates = authority::routes::routes(of_authority.0.as_ref(), &of_authority.1);
+        routes(of_page.clone(), page.clone(), certificates)
+    };
     let operators = Operators::serve(socket, http, about, shared, routes, Request::kind).await?;
     let mut runtime = Runtime {
         feed,
@@ -160,6 +175,7 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         store,
         store_trouble: restored.not_writable,
         certificates: Certificates::read(config.all_tls()),
+        renewing: None,
         grants,
         writes: BTreeMap::new(),
         node_news: NodeNews::default(),
@@ -167,11 +183,26 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         counters,
         config,
     };
+    if let Some(authority) = authority {
+        runtime.issue(&authority, counted);
+    }
     runtime.announce(&mut daemon, endpoint_id).await?;
     Ok((daemon, runtime))
 }
 
 impl Runtime {
+    /// Has the CA of the controller's own work: agents are told these ports, and the controller's certificate is renewed.
+    fn issue(&mut self, authority: &Authority, counted: Counters<mgmt_daemon::Counted>) {
+        if let Some(http) = self.operators.address() {
+            let broker = self.broker.peers.local_addrs().first();
+            authority.listens(Ports {
+                http: http.port(),
+                broker: broker.map(SocketAddr::port),
+            });
+        }
+        self.renewing = Some(authority.renewing(self.renewals(), counted));
+    }
+
     /// Tells the core, the log and other processes that clients can come.
     async fn announce(&mut self, daemon: &mut Daemon, endpoint_id: EndpointId) -> Result<(), RunError> {
         let websocket = self.server.as_ref().map(WebSocketServer::local_addr);

@@ -53,7 +53,9 @@ impl Runtime {
                 "the last write of the configuration store failed: {error}; until one succeeds, nothing can be staged or deployed"
             )
         });
-        store.into_iter().chain(self.certificates.failing())
+        store
+            .into_iter()
+            .chain(self.certificates.failing(self.renewing.as_ref()))
     }
 
     fn metrics(&self, daemon: &Daemon, vitals: &Vitals) -> Metrics {

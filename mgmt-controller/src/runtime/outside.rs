@@ -12,6 +12,7 @@ use mgmt_daemon::{
     daemon::{About, Cause, Outside, report},
     error::HostError,
     http::Asked,
+    renewing::Renewing,
 };
 use tokio::time::Instant;
 use tracing::field::display;
@@ -37,6 +38,8 @@ pub(super) enum Event {
     Peer(FromPeer, Credit),
     Client(WebSocketEvent<FromClient>),
     Operator(Asked<Request>),
+    /// The controller's own certificate is renewed, or cannot be.
+    Renewed,
 }
 
 impl Outside for Runtime {
@@ -57,7 +60,8 @@ impl Outside for Runtime {
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.troubles().chain(self.certificates.ending()).collect()
+        let ending = self.certificates.ending(self.renewing.as_ref());
+        self.troubles().chain(ending).collect()
     }
 
     fn reloaded(&mut self, certificates: Certificates) {
@@ -89,6 +93,7 @@ impl Outside for Runtime {
                 Ok(Event::Written(written.ok_or(HostError::Stopped("the configuration store"))?))
             }
             () = at(self.node_news.due().map(Instant::from_std)) => Ok(Event::NewsDue),
+            () = Renewing::changed(self.renewing.as_mut()) => Ok(Event::Renewed),
             asked = self.operators.next() => Ok(Event::Operator(asked)),
             said = said => Ok(said?),
         }
@@ -106,6 +111,10 @@ impl Outside for Runtime {
             }
             Event::Client(event) => self.client_event(event).await,
             Event::Operator(asked) => (Some(self.asked(daemon, asked)), Credit::none()),
+            Event::Renewed => {
+                self.certificates = Certificates::read(self.config.all_tls());
+                (None, Credit::none())
+            }
         };
         let asked = input.as_ref();
         let asked = asked.and_then(|input| self.audited.comes(daemon.machine(), input));

@@ -183,10 +183,30 @@ impl<'a> Checks<'a> {
     pub fn tls(&mut self, of: &str, key: impl FnOnce(Option<TlsPart>) -> &'static str, config: &TlsConfig) {
         match config.check() {
             Ok(()) => self.tried.push(format!("TLS of {of}: {}", config.name())),
-            Err(error) => self.note(&[key(error.part())], Err(with_causes(&error))),
+            Err(error) => {
+                let key = key(error.part());
+                if self.is_made(key, &error) {
+                    self.tried.push(format!(
+                        "TLS of {of}: {}, with files that the first start makes",
+                        config.name()
+                    ));
+                } else {
+                    self.note(&[key], Err(with_causes(&error)));
+                }
+            }
         }
         let key = config.identity().map(|identity| &*identity.key);
         self.warnings.extend(key.and_then(files::too_open));
+    }
+
+    /// Whether a file is not there as the daemon makes it itself when it starts.
+    fn is_made(&self, key: &str, error: &TlsConfigError) -> bool {
+        let shown = self.settings.shown(key);
+        let is_own = shown.is_some_and(|shown| matches!(shown.origin, Origin::Setting(_)));
+        let TlsConfigError::Unreadable { source, .. } = error else {
+            return false;
+        };
+        is_own && source.kind() == io::ErrorKind::NotFound
     }
 
     /// A program by its path, or by its name on `PATH`.

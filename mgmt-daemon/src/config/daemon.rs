@@ -97,19 +97,47 @@ pub struct RotationConfig {
     pub keep: Option<Duration>,
 }
 
+/// What a daemon is called, and where its files are.
+#[derive(Clone, Debug)]
+pub struct Home {
+    /// [`DaemonConfig::name`]
+    pub name: String,
+    /// [`DaemonConfig::state_dir`]
+    pub state_dir: PathBuf,
+    /// [`DaemonConfig::working_dir`]
+    pub working_dir: PathBuf,
+}
+
 impl Resolver<'_> {
-    /// Everything but [`DaemonConfig::resolved`].
+    /// The directory that says where all others are.
     ///
     /// DIFFERENCE(relative-directories): a relative directory is relative to where we are started; Zeek takes the spool directory relative
     /// to the daemon's working directory, which is below the state directory (`boot.zeek`, `Management::get_spool_dir`).
-    pub fn daemon(&mut self) -> DaemonConfig {
+    pub fn state_dir(&mut self) -> PathBuf {
+        self.directory("state_dir", |zeek| &zeek.state_dir)
+    }
+
+    /// What the daemon is called, and where its files are below this directory.
+    pub fn home(&mut self, state_dir: PathBuf) -> Home {
         let name = self.name();
-        let state_dir = self.directory("state_dir", |zeek| &zeek.state_dir);
-        let spool_dir = self.directory("spool_dir", |zeek| &zeek.spool_dir);
         let directory: String = self.take("directory");
         let directory = if directory.is_empty() { &name } else { &directory };
+        Home {
+            working_dir: join_plain(&state_dir.join("nodes"), directory),
+            state_dir,
+            name,
+        }
+    }
+
+    /// Everything but [`DaemonConfig::resolved`].
+    pub fn daemon(&mut self, home: Home) -> DaemonConfig {
+        let Home {
+            name,
+            state_dir,
+            working_dir,
+        } = home;
+        let spool_dir = self.directory("spool_dir", |zeek| &zeek.spool_dir);
         let retry: Duration = self.take("connect_retry");
-        let working_dir = join_plain(&state_dir.join("nodes"), directory);
         let revoked = Revoked::default();
         DaemonConfig {
             control_socket: self.control_socket(&working_dir),
@@ -165,6 +193,19 @@ impl Resolver<'_> {
         let directory = of(&installation).to_path_buf();
         self.show_from(key, &directory, Origin::Installation(installation.prefix));
         directory
+    }
+
+    /// Gives TLS of Broker connections other defaults, certificate, key and CA, unless anything of it was given.
+    pub fn fill_broker_tls(&mut self, files: [PathBuf; 3], origin: &Origin) {
+        let keys = ["ssl_certificate", "ssl_keyfile", "ssl_cafile"];
+        let others = ["ssl_capath", "ssl_passphrase"];
+        let mut all = keys.into_iter().chain(others);
+        if all.any(|key| self.given_text(key).is_some()) || self.given("disable_ssl") == Some(true) {
+            return;
+        }
+        for (key, file) in keys.into_iter().zip(files) {
+            self.fill(key, file.display().to_string(), origin.clone());
+        }
     }
 
     /// TLS of Broker connections, by the settings of Zeek's `Broker` module.

@@ -16,6 +16,10 @@ pub(super) const HIDDEN: &str = "(not shown)";
 pub enum Origin {
     /// Zeek's default, or ours where Zeek has no such setting.
     Default,
+    /// The default while the setting with this key is on.
+    Setting(&'static str),
+    /// The default of an agent that is enrolled, as this file says.
+    Enrolment(PathBuf),
     /// The Zeek installation found at this prefix.
     Installation(PathBuf),
     /// A line of the configuration file.
@@ -56,6 +60,8 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
+            Self::Setting(key) => write!(f, "setting {key}"),
+            Self::Enrolment(path) => write!(f, "enrolment, {}", path.display()),
             Self::Installation(prefix) => write!(f, "Zeek installation at {}", prefix.display()),
             Self::Environment(variable) => write!(f, "environment variable {variable}"),
             Self::File { path, line } | Self::Script { path, line } => write!(f, "{}:{line}", path.display()),

@@ -85,6 +85,13 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// Gives a setting that was not given another default, as its option has it.
+    pub fn fill(&mut self, key: &str, text: impl Into<String>, origin: Origin) {
+        if !self.given.contains_key(key) {
+            self.give(self.schema.setting(key), vec![text.into()], origin);
+        }
+    }
+
     pub(super) fn set(
         &mut self,
         setting: &'static Setting,

@@ -30,7 +30,7 @@ mod value;
 pub use self::{
     check::{Checks, warn_of_dates},
     common::COMMON,
-    daemon::{DaemonConfig, LogConfig, RotationConfig, log_path},
+    daemon::{DaemonConfig, Home, LogConfig, RotationConfig, log_path},
     effective::{Effective, Origin, dump_json, dump_text},
     environment::Environment,
     error::{ConfigError, ConfigErrors},

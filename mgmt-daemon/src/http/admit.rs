@@ -7,7 +7,7 @@ use std::{
 
 use axum::{
     Extension,
-    body::{Body, to_bytes},
+    body::{Body, Bytes, to_bytes},
     extract::{Request, State},
     http::{
         HeaderMap, HeaderName, Method, StatusCode,
@@ -26,7 +26,7 @@ use counters::Counters;
 use data_encoding::BASE64;
 use mgmt_api::{Principal, Proof, Transport, access::Grant};
 
-use super::{answer::Problem, audited::Note, connection::BODY_BYTES_MAX, guard::Guard};
+use super::{answer::Problem, connection::BODY_BYTES_MAX, guard::Guard, note::Note, stranger::Stranger};
 use crate::{
     Counted,
     grants::{Grants, Recognized, Shown, principals},
@@ -34,6 +34,12 @@ use crate::{
 
 /// What a monitor may ask without saying who it is: the answer tells nothing.
 pub(super) const FOR_ALL: &str = "/livez";
+
+/// What one asks for who has no token and no certificate yet: the route knows what it takes ([`Stranger`]).
+const FOR_STRANGERS: &str = "/v1/certificates";
+
+/// The longest body of such a request, in bytes.
+const STRANGERS_BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// What decides whether a request that comes over TCP is let in.
 #[derive(Debug)]
@@ -87,13 +93,52 @@ pub(super) async fn admit(
     if request.uri().path() == FOR_ALL {
         return next.run(request).await;
     }
-    match entrance.let_in(&caller, &note, request).await {
+    let admitted = if request.uri().path() == FOR_STRANGERS {
+        entrance.let_stranger_in(&caller, &note, request).await
+    } else {
+        entrance.let_in(&caller, &note, request).await
+    };
+    match admitted {
         Ok(request) => next.run(request).await,
         Err(problem) => refuse(problem),
     }
 }
 
 impl Entrance {
+    /// The whole request of one who need not say who it is before its body is read.
+    async fn let_stranger_in(
+        self: &Arc<Self>,
+        caller: &Caller,
+        note: &Note,
+        request: Request,
+    ) -> Result<Request, Problem> {
+        self.looks_at(caller.address.ip())?;
+        let (parts, body) = request.into_parts();
+        let secret = single(&parts.headers, &AUTHORIZATION).and_then(bearer);
+        let body = Body::from(whole(body, STRANGERS_BODY_BYTES_MAX).await?);
+        let stranger = Stranger::new(Arc::clone(self), caller.address, secret, note.clone());
+        let mut request = Request::from_parts(parts, body);
+        request.extensions_mut().insert(stranger);
+        Ok(request)
+    }
+
+    /// Whether what this address shows is looked at.
+    fn looks_at(&self, address: IpAddr) -> Result<(), Problem> {
+        if self.guard.looks_at(address) {
+            return Ok(());
+        }
+        self.refused(
+            Counted::HttpSlowedDown,
+            address,
+            "a token, after too many wrong ones",
+        );
+        let detail = format!(
+            "too many tokens of {address} were wrong: none of it is looked at for a second; a certificate would be, and the control socket takes neither"
+        );
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail);
+        Err(problem.with(RETRY_AFTER, "1"))
+    }
+
     /// A browser lets a page have its own name stand for our address (DNS rebinding), and sends what a page of anyone wants sent: so a request names a
     /// host that is ours, and is of no other page than of that host.
     fn is_for_us(&self, headers: &HeaderMap, address: IpAddr) -> Result<(), Problem> {
@@ -135,12 +180,7 @@ impl Entrance {
                 return Err(Problem::new(StatusCode::FORBIDDEN, detail));
             }
             principal.check_changes()?;
-            let read = to_bytes(body, BODY_BYTES_MAX).await;
-            let read = read.map_err(|error| {
-                let detail = format!("the body cannot be read: {}", with_causes(&error));
-                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-            })?;
-            body = Body::from(read);
+            body = Body::from(whole(body, BODY_BYTES_MAX).await?);
             principal = self.principal(caller, &parts.headers)?;
         }
         let mut request = Request::from_parts(parts, body);
@@ -158,18 +198,7 @@ impl Entrance {
                 let detail = "the field Authorization is not a token's: Authorization: Bearer TOKEN, once";
                 return Err(self.unauthenticated(address, detail, challenge(headers, "Bearer")));
             };
-            if !self.guard.looks_at(address) {
-                self.refused(
-                    Counted::HttpSlowedDown,
-                    address,
-                    "a token, after too many wrong ones",
-                );
-                let detail = format!(
-                    "too many tokens of {address} were wrong: none of it is looked at for a second; a certificate would be, and the control socket takes neither"
-                );
-                let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail);
-                return Err(problem.with(RETRY_AFTER, "1"));
-            }
+            self.looks_at(address)?;
             Shown::token(&secret)
         } else if let Some(certificate) = &caller.certificate {
             Shown::Certificate(certificate.clone())
@@ -260,6 +289,13 @@ fn principal(caller: &Caller, by: Proof, grant: Grant) -> Principal {
         certificate: principals(caller.certificate.as_ref()),
         grant: Some(grant),
     }
+}
+
+async fn whole(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+    to_bytes(body, bytes_max).await.map_err(|error| {
+        let detail = format!("the body cannot be read: {}", with_causes(&error));
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    })
 }
 
 /// A field that is there once, as text.

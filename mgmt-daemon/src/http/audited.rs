@@ -1,9 +1,6 @@
 //! A line of the audit log for each request over HTTP, also those that get no further than to be refused.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     extract::{Request, State},
@@ -12,41 +9,10 @@ use axum::{
     response::Response,
 };
 use jiff::Timestamp;
-use mgmt_api::Principal;
 use tokio::time::Instant;
 
-use super::{admit::Caller, answer::Reason};
-use crate::audit::{Audit, Line, Outcome, What};
-
-/// What is learnt of a request on its way.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Note(Arc<Mutex<Noted>>);
-
-#[derive(Debug, Default)]
-struct Noted {
-    who: Option<Principal>,
-    what: What,
-    /// Of what is refused to one address now and then a line is enough.
-    is_left_out: bool,
-}
-
-impl Note {
-    pub(super) fn is_of(&self, principal: &Principal) {
-        self.lock().who = Some(principal.clone());
-    }
-
-    pub(super) fn leave_out(&self) {
-        self.lock().is_left_out = true;
-    }
-
-    pub(super) fn complete(&self, complete: impl FnOnce(&mut What)) {
-        complete(&mut self.lock().what);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Noted> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+use super::{admit::Caller, answer::Reason, note::Note};
+use crate::audit::{Audit, Line, Outcome};
 
 /// A request that is not answered yet. It has its line when this is dropped, also if that is because its client is gone: what it has asked for
 /// goes on.

@@ -70,6 +70,7 @@ const PARAMETERS: &[(&str, &str)] = &[
         "id",
         "The name of an identifier of Zeek's, such as `Site::local_nets`",
     ),
+    ("instance", "The name of an instance"),
     ("node", "The name of a node"),
     ("token", "The name of a token"),
 ];

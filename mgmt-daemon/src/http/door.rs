@@ -21,8 +21,8 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::{
     answer::{Answer, Outcome, Problem},
-    audited::Note,
     document,
+    note::Note,
     own::{self, Own},
     socket::ControlSocket,
     tcp::TcpServer,

@@ -19,10 +19,13 @@ mod audited;
 mod connection;
 mod document;
 mod door;
+mod exchange;
 mod guard;
+mod note;
 mod own;
 mod relay;
 mod socket;
+mod stranger;
 mod tcp;
 mod watch;
 
@@ -34,6 +37,8 @@ pub use self::{
     answer::{Answer, Outcome, Problem, read},
     connection::Lasting,
     door::{Asked, Door, Operator, Operators, Shared},
+    exchange::exchange,
     relay::metrics_at,
+    stranger::Stranger,
     watch::Watch,
 };

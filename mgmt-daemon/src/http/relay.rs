@@ -6,16 +6,13 @@ use std::{
 };
 
 use axum::{
-    body::{Body, to_bytes},
+    body::Body,
     http::{HeaderValue, Request, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use broker_endpoint::with_causes;
-use hyper::client::conn::http1::handshake;
-use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
-use super::answer::Problem;
+use super::{answer::Problem, exchange::exchange};
 
 /// How long the other server may take for all of it.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -58,33 +55,20 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 async fn fetch(address: SocketAddr) -> Result<Response, String> {
     let stream = TcpStream::connect(address).await;
     let stream = stream.map_err(|error| error.to_string())?;
-    let begun = handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = begun.map_err(|error| with_causes(&error))?;
-    let exchange = async move {
-        let request = Request::get("/metrics").header(header::HOST, address.to_string());
-        let request = request.body(Body::empty()).map_err(|error| error.to_string())?;
-        let answer = sender.send_request(request).await;
-        let answer = answer.map_err(|error| with_causes(&error))?;
-        if answer.status() != StatusCode::OK {
-            return Err(format!("it answers {}", answer.status()));
-        }
-        let kind = answer
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .filter(|kind| is_metrics(kind));
-        let kind = kind
-            .cloned()
-            .unwrap_or(HeaderValue::from_static("text/plain; version=0.0.4"));
-        let body = to_bytes(Body::new(answer.into_body()), BODY_BYTES_MAX).await;
-        let body = body.map_err(|error| with_causes(&error))?;
-        Ok(([(header::CONTENT_TYPE, kind)], body).into_response())
-    };
-    tokio::pin!(exchange);
-    tokio::select! {
-        answer = &mut exchange => answer,
-        // What it has said is there.
-        _ = connection => exchange.await,
+    let request = Request::get("/metrics").header(header::HOST, address.to_string());
+    let request = request.body(Body::empty()).map_err(|error| error.to_string())?;
+    let (head, body) = exchange(stream, request, BODY_BYTES_MAX).await?.into_parts();
+    if head.status != StatusCode::OK {
+        return Err(format!("it answers {}", head.status));
     }
+    let kind = head
+        .headers
+        .get(header::CONTENT_TYPE)
+        .filter(|kind| is_metrics(kind));
+    let kind = kind
+        .cloned()
+        .unwrap_or(HeaderValue::from_static("text/plain; version=0.0.4"));
+    Ok(([(header::CONTENT_TYPE, kind)], body).into_response())
 }
 
 /// Whether it is one of Prometheus' formats, which no browser runs.
@@ -97,6 +81,7 @@ fn is_metrics(kind: &HeaderValue) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::to_bytes;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,

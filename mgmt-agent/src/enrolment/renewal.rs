@@ -1,0 +1,96 @@
+//! The agent renews its certificate, by the one that it has: also one that has ended.
+
+use std::io;
+
+use broker_endpoint::{
+    read_file,
+    tls::{AuthorityError, Certificate, PrivateKey, RenewTls},
+    with_causes,
+};
+use counters::Counters;
+use mgmt_api::{
+    WallClock,
+    operator::enrolment::{CertificateRequest, Enrolled, RENEWABLE, Renews},
+};
+use mgmt_daemon::{Counted, owner::Owner, process::unix_time, renewing::Renewing};
+use tokio::task::spawn_blocking;
+
+use super::{Place, ask};
+use crate::config::Config;
+
+/// Everything that a renewal is asked for with.
+struct Prepared {
+    enrolled: Enrolled,
+    key: PrivateKey,
+    asked: CertificateRequest,
+}
+
+/// Completes a renewal in whose midst an earlier agent has ended.
+pub(crate) fn complete(config: &Config) {
+    if let Err(error) = Place::below(&config.daemon.state_dir).settle() {
+        tracing::warn!("the next certificate of this agent cannot be put in place: {error}");
+    }
+}
+
+/// Has the certificate of an agent that is enrolled renewed from now on, if it uses that.
+pub(crate) fn start(config: &Config, tls: Vec<RenewTls>, counters: Counters<Counted>) -> Option<Renewing> {
+    let place = Place::below(&config.daemon.state_dir);
+    let own = config.daemon.broker_tls.identity()?;
+    (own.certificate == place.certificate()).then(|| {
+        Renewing::start(place.certificate(), tls, counters, move || {
+            let place = place.clone();
+            async move { renew(place).await }
+        })
+    })
+}
+
+async fn renew(place: Place) -> Result<(), String> {
+    let of = place.clone();
+    let prepared = spawn_blocking(move || prepare(&of)).await;
+    let Prepared { enrolled, key, asked } = prepared.map_err(|error| error.to_string())??;
+    let issued = ask::certificate(&enrolled, &key, None, &asked).await;
+    let issued = issued.map_err(|error| with_causes(&error))?;
+    let installed = spawn_blocking(move || place.install(&issued, Owner::default())).await;
+    let installed = installed.map_err(|error| error.to_string())?;
+    installed.map_err(|error| format!("cannot write it: {error}"))
+}
+
+fn prepare(place: &Place) -> Result<Prepared, String> {
+    let unreadable = |error: io::Error| format!("cannot read it or its key: {error}");
+    let unusable = |error: AuthorityError| format!("it or its key cannot be used: {error}");
+    let enrolled = place
+        .read()?
+        .ok_or("enrolment.json is not there any more: enrol again")?;
+    let pem = read_file(&place.certificate()).map_err(unreadable)?;
+    let old = Certificate::from_pem(&pem).map_err(unusable)?;
+    let end = old.valid().map_err(unusable)?.end;
+    let now = unix_time();
+    if u64::try_from(end.saturating_add(RENEWABLE)).unwrap_or_default() < now.as_secs() {
+        let at = WallClock::from_unix(std::time::Duration::from_secs(
+            u64::try_from(end).unwrap_or_default(),
+        ));
+        return Err(format!(
+            "it has expired at {at}, and could be renewed for 30 days after that: enrol again (mgmtctl enroll {} at the controller, then mgmt-agent enroll \
+             here)",
+            enrolled.name
+        ));
+    }
+    let old_key = PrivateKey::from_pem(&read_file(&place.key()).map_err(unreadable)?).map_err(unusable)?;
+    let key = place
+        .next_key(Owner::default())
+        .map_err(|error| format!("cannot write the next key: {error}"))?;
+    let request = key.request(&enrolled.name).map_err(unusable)?;
+    let signature = old_key.sign(request.as_bytes()).map_err(unusable)?;
+    let renews = Renews {
+        certificate: String::from_utf8(pem).map_err(|error| error.to_string())?,
+        signature: hex::encode(signature),
+    };
+    Ok(Prepared {
+        enrolled,
+        key,
+        asked: CertificateRequest {
+            request,
+            renews: Some(renews),
+        },
+    })
+}

@@ -1,0 +1,211 @@
+//! The files of the CA, and of the controller's own certificate.
+
+use std::{io, path::Path};
+
+use broker_endpoint::{
+    read_file,
+    tls::{AuthorityError, Certificate, CertificateAuthority, PrivateKey},
+};
+use mgmt_daemon::files;
+
+use super::{CA_FILE, CA_KEY_FILE, CERTIFICATE_FILE, KEY_FILE, OwnCa, Seconds};
+
+/// How long the CA is valid, in seconds: ten years.
+const CA_LIFETIME: Seconds = 10 * 365 * 24 * 60 * 60;
+
+/// How long before it is made it is, in seconds: clocks of other hosts may be behind.
+const CA_BACKDATED: Seconds = 24 * 60 * 60;
+
+/// A file of the CA cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CaError {
+    #[error("cannot read {path}")]
+    Read { path: String, source: io::Error },
+    #[error("cannot write {path}")]
+    Write { path: String, source: io::Error },
+    #[error("{path} cannot be used")]
+    Unusable { path: String, source: AuthorityError },
+    #[error(
+        "{missing} is missing, and {there} is there: restore a backup, or move the directory away; then the controller makes a new CA, and all agents have to \
+         be enrolled again"
+    )]
+    Half { there: String, missing: String },
+    #[error("cannot issue a certificate for this controller")]
+    Own(#[source] AuthorityError),
+}
+
+/// The CA in a directory, if one is there.
+///
+/// # Errors
+///
+/// If it cannot be used.
+pub fn look(dir: &Path) -> Result<Option<CertificateAuthority>, CaError> {
+    let [certificate, key] = [CA_FILE, CA_KEY_FILE].map(|name| dir.join(name));
+    let name = |path: &Path| path.display().to_string();
+    match (found(&certificate)?, found(&key)?) {
+        (None, None) => Ok(None),
+        (Some(pem), Some(key)) => CertificateAuthority::from_pem(&pem, &key)
+            .map(Some)
+            .map_err(|source| CaError::Unusable {
+                path: format!("{} with its key", name(&certificate)),
+                source,
+            }),
+        (Some(_), None) => Err(CaError::Half {
+            there: name(&certificate),
+            missing: name(&key),
+        }),
+        (None, Some(_)) => Err(CaError::Half {
+            there: name(&key),
+            missing: name(&certificate),
+        }),
+    }
+}
+
+/// The CA, which is made if it is not there.
+pub(super) fn open(config: &OwnCa, now: Seconds) -> Result<CertificateAuthority, CaError> {
+    if let Some(ca) = look(&config.dir)? {
+        files::warn_of_open([&*config.dir.join(CA_KEY_FILE)]);
+        return Ok(ca);
+    }
+    let unusable = |source| CaError::Unusable {
+        path: config.dir.display().to_string(),
+        source,
+    };
+    let name = format!("CA of {}", config.controller());
+    let ca = CertificateAuthority::create(&name, now - CA_BACKDATED..now + CA_LIFETIME).map_err(unusable)?;
+    let made = files::create_dir_all(&config.dir);
+    made.map_err(|source| cannot_write(&config.dir, source))?;
+    let key = ca.key().to_pem().map_err(unusable)?;
+    let certificate = ca.certificate_pem().map_err(unusable)?;
+    put(&config.dir.join(CA_KEY_FILE), &key, files::SECRET_MODE)?;
+    put(
+        &config.dir.join(CA_FILE),
+        certificate.as_bytes(),
+        files::FILE_MODE,
+    )?;
+    tracing::info!(
+        "made a CA in {}, valid for 10 years: back it up (mgmt-controller store backup)",
+        config.dir.display()
+    );
+    Ok(ca)
+}
+
+/// Issues the controller a certificate, unless it has a good one.
+pub(super) fn keep_own(config: &OwnCa, ca: &CertificateAuthority, now: Seconds) -> Result<(), CaError> {
+    let [path, key_path] = [CERTIFICATE_FILE, KEY_FILE].map(|name| config.dir.join(name));
+    if let (Some(pem), Some(key)) = (found(&path)?, found(&key_path)?)
+        && is_good(config, ca, (&pem, &key), now)
+    {
+        return Ok(());
+    }
+    let key = PrivateKey::generate().map_err(CaError::Own)?;
+    let lifetime = Seconds::try_from(config.lifetime.as_secs()).unwrap_or(Seconds::MAX);
+    let issued = ca.valid_for(now, lifetime).and_then(|valid| {
+        let subject = (&*config.common_name, &*config.names);
+        // Agents find the CA beside it, of which they know the fingerprint.
+        Ok(ca.issue(subject, &key.public()?, valid)? + &ca.certificate_pem()?)
+    });
+    let chain = issued.map_err(CaError::Own)?;
+    let key = key.to_pem().map_err(CaError::Own)?;
+    put(&key_path, &key, files::SECRET_MODE)?;
+    put(&path, chain.as_bytes(), files::FILE_MODE)
+}
+
+fn is_good(config: &OwnCa, ca: &CertificateAuthority, (pem, key): (&[u8], &[u8]), now: Seconds) -> bool {
+    let (Ok(certificate), Ok(key)) = (Certificate::from_pem(pem), PrivateKey::from_pem(key)) else {
+        return false;
+    };
+    let Ok(described) = certificate.describe() else {
+        return false;
+    };
+    let names: Vec<String> = described.names.iter().map(ToString::to_string).collect();
+    let expected = std::iter::once(&config.common_name).chain(&config.names);
+    ca.has_issued(&certificate).unwrap_or_default()
+        && certificate.belongs_to(&key)
+        && names.iter().eq(expected)
+        && certificate.renewal().is_ok_and(|due| now < due)
+}
+
+fn found(path: &Path) -> Result<Option<Vec<u8>>, CaError> {
+    match read_file(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(CaError::Read {
+            path: path.display().to_string(),
+            source,
+        }),
+    }
+}
+
+fn put(path: &Path, content: &[u8], mode: u32) -> Result<(), CaError> {
+    files::replace(path, content, mode)
+        .and_then(|()| files::sync_names(path))
+        .map_err(|source| cannot_write(path, source))
+}
+
+fn cannot_write(path: &Path, source: io::Error) -> CaError {
+    CaError::Write {
+        path: path.display().to_string(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::Duration};
+
+    use super::*;
+
+    const NOW: Seconds = 1_800_000_000;
+    const DAY: Seconds = 24 * 60 * 60;
+
+    fn config(dir: &Path) -> OwnCa {
+        OwnCa {
+            dir: dir.join("ca"),
+            common_name: "controller:hub".to_owned(),
+            names: vec!["hub.example".to_owned(), "::1".to_owned()],
+            host: "hub.example".to_owned(),
+            lifetime: Duration::from_secs(30 * 24 * 60 * 60),
+        }
+    }
+
+    #[test]
+    fn the_ca_is_made_once_and_the_controllers_certificate_when_it_has_to_be() {
+        let home = tempfile::tempdir().unwrap();
+        let mut config = config(home.path());
+        let own = |config: &OwnCa| fs::read(config.dir.join(CERTIFICATE_FILE)).unwrap();
+        let ca = open(&config, NOW).unwrap();
+        let again = open(&config, NOW + DAY).unwrap();
+        assert_eq!(ca.fingerprint().unwrap(), again.fingerprint().unwrap());
+        keep_own(&config, &ca, NOW).unwrap();
+        let first = own(&config);
+        keep_own(&config, &ca, NOW + 20 * DAY - 1).unwrap();
+        assert_eq!(own(&config), first);
+        for name in [CA_KEY_FILE, KEY_FILE] {
+            assert_eq!(files::too_open(&config.dir.join(name)), None);
+        }
+        // It becomes old, is for another name, or its key is another one.
+        keep_own(&config, &ca, NOW + 20 * DAY).unwrap();
+        let second = own(&config);
+        assert_ne!(second, first);
+        config.names.push("other.example".to_owned());
+        keep_own(&config, &ca, NOW + 20 * DAY).unwrap();
+        let third = own(&config);
+        assert_ne!(third, second);
+        fs::copy(config.dir.join(CA_KEY_FILE), config.dir.join(KEY_FILE)).unwrap();
+        keep_own(&config, &ca, NOW + 20 * DAY).unwrap();
+        assert_ne!(own(&config), third);
+    }
+
+    #[test]
+    fn half_a_ca_is_not_made_whole() {
+        let home = tempfile::tempdir().unwrap();
+        let config = config(home.path());
+        open(&config, NOW).unwrap();
+        fs::remove_file(config.dir.join(CA_KEY_FILE)).unwrap();
+        let error = open(&config, NOW).unwrap_err().to_string();
+        assert!(error.contains("ca.key is missing"), "{error}");
+        fs::write(config.dir.join(CA_KEY_FILE), "no key").unwrap();
+        assert!(matches!(open(&config, NOW), Err(CaError::Unusable { .. })));
+    }
+}

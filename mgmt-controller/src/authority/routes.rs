@@ -1,0 +1,189 @@
+//! What is asked of the CA, as HTTP.
+
+use broker_endpoint::tls::PublicKey;
+use counters::Counters;
+use mgmt_api::{
+    Principal,
+    access::Role,
+    operator::{
+        NotDone, NotDoneKind,
+        enrolment::{
+            CertificateRequest, Enrolment, Enrolments, IssuedCertificate, MadeEnrolment, NewEnrolment,
+        },
+    },
+};
+use mgmt_daemon::http::{
+    Door, OpenApiRouter, Problem, Stranger,
+    axum::{
+        self, Extension, Json,
+        body::Bytes,
+        extract::{Path, State},
+        http::StatusCode,
+    },
+    read, utoipa,
+    utoipa_axum::routes,
+};
+
+use super::{Authority, NotIssued, now, unavailable};
+use crate::{Counted, http::Request};
+
+type Asking = Extension<Principal>;
+
+/// What the routes need.
+#[derive(Clone, Debug)]
+struct Issuing {
+    authority: Option<Authority>,
+    counters: Counters<Counted>,
+}
+
+/// The routes; of a controller without a CA of its own they say so.
+pub(crate) fn routes(
+    authority: Option<&Authority>,
+    counters: &Counters<Counted>,
+) -> OpenApiRouter<Door<Request>> {
+    OpenApiRouter::new()
+        .routes(routes!(enrolments, enrol))
+        .routes(routes!(revoke_enrolment))
+        .routes(routes!(issue_certificate))
+        .with_state(Issuing {
+            authority: authority.cloned(),
+            counters: counters.clone(),
+        })
+}
+
+/// The enrolments that wait for their agents
+#[utoipa::path(
+    get,
+    path = "/v1/enrolments",
+    security(("bearer" = ["admin"])),
+    responses((status = 200, body = Enrolments, description = "Without what is secret"), (status = 409), (status = 503)),
+)]
+async fn enrolments(
+    State(issuing): State<Issuing>,
+    Extension(principal): Asking,
+) -> Result<Json<Enrolments>, Problem> {
+    principal.check(Role::Admin, None)?;
+    Ok(Json(issuing.authority()?.pending().await?))
+}
+
+/// Make an enrolment token for an agent
+#[utoipa::path(
+    post,
+    path = "/v1/enrolments",
+    security(("bearer" = ["admin"])),
+    request_body = NewEnrolment,
+    responses(
+        (status = 201, body = MadeEnrolment, description = "Its token counts from now on, and is told this once"),
+        (status = 409),
+        (status = 422),
+        (status = 503),
+    ),
+)]
+async fn enrol(
+    State(issuing): State<Issuing>,
+    Extension(principal): Asking,
+    body: Bytes,
+) -> Result<(StatusCode, Json<MadeEnrolment>), Problem> {
+    principal.check(Role::Admin, None)?;
+    let new: NewEnrolment = read(&body)?;
+    let made = issuing.authority()?.enrol(new).await?;
+    let instance = &made.enrolment.instance;
+    tracing::info!(instance, "an enrolment token is made, as {principal} wants");
+    Ok((StatusCode::CREATED, Json(made)))
+}
+
+/// Revoke an enrolment token that is not used yet
+#[utoipa::path(
+    delete,
+    path = "/v1/enrolments/{instance}",
+    security(("bearer" = ["admin"])),
+    responses((status = 200, body = Enrolment, description = "It counts no more"), (status = 404), (status = 409), (status = 503)),
+)]
+async fn revoke_enrolment(
+    State(issuing): State<Issuing>,
+    Extension(principal): Asking,
+    Path(instance): Path<String>,
+) -> Result<Json<Enrolment>, Problem> {
+    principal.check(Role::Admin, None)?;
+    let change = move |entries: &mut Vec<_>| super::enrolments::revoke(entries, &instance, now());
+    let enrolment = issuing.authority()?.change(change).await??;
+    let instance = &enrolment.instance;
+    tracing::info!(instance, "an enrolment token is revoked, as {principal} wants");
+    Ok(Json(enrolment))
+}
+
+/// Issue a certificate to an agent
+///
+/// For an enrolment token, whose secret is the bearer's; or in place of a certificate of the controller's own CA, which has ended 30 days ago at the most.
+#[utoipa::path(
+    post,
+    path = "/v1/certificates",
+    security(()),
+    request_body = CertificateRequest,
+    responses(
+        (status = 200, body = IssuedCertificate, description = "With the CA's"),
+        (status = 404),
+        (status = 409),
+        (status = 503),
+    ),
+)]
+async fn issue_certificate(
+    State(issuing): State<Issuing>,
+    stranger: Option<Extension<Stranger>>,
+    body: Bytes,
+) -> Result<Json<IssuedCertificate>, Problem> {
+    let Some(Extension(stranger)) = stranger else {
+        let detail = "certificates are issued on the HTTP port, to agents";
+        return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+    };
+    issuing.issue(&stranger, &body).await
+}
+
+impl Issuing {
+    fn authority(&self) -> Result<&Authority, Problem> {
+        self.authority.as_ref().ok_or_else(|| {
+            let reason = "this controller has no CA of its own: it takes the setting own_ca = \"T\"";
+            NotDone::new(NotDoneKind::Conflict, reason).into()
+        })
+    }
+
+    /// Issues a certificate to an agent.
+    async fn issue(&self, stranger: &Stranger, body: &[u8]) -> Result<Json<IssuedCertificate>, Problem> {
+        let authority = self.authority()?;
+        let refused = |refusal: NotIssued| {
+            self.counters.increment(Counted::CertificatesRefused);
+            match refusal {
+                NotIssued::Wrong(reason) => stranger.was_wrong(reason),
+                NotIssued::Refused(reason) => Problem::new(StatusCode::FORBIDDEN, reason),
+                NotIssued::Failed(not_done) => not_done.into(),
+            }
+        };
+        let asked: CertificateRequest = serde_json::from_slice(body).map_err(|error| {
+            refused(NotIssued::Wrong(format!(
+                "the body is no request for a certificate: {error}"
+            )))
+        })?;
+        let key = PublicKey::of_request(asked.request.as_bytes())
+            .map_err(|error| refused(NotIssued::Wrong(format!("the request: {error}"))))?;
+        let (instance, how) = match (&asked.renews, stranger.secret()) {
+            (Some(renews), _) => (
+                authority.renewed(renews, &asked.request),
+                "renews its certificate",
+            ),
+            (None, Some(secret)) => (authority.claimed(secret, &key).await, "is enrolled"),
+            (None, None) => {
+                let reason = "it takes an enrolment token, or a certificate to be renewed";
+                (Err(NotIssued::Wrong(reason.to_owned())), "")
+            }
+        };
+        let instance = instance.map_err(refused)?;
+        stranger.is_about(&instance);
+        let issued = authority
+            .issue(&instance, &key)
+            .map_err(|error| unavailable(&error))?;
+        self.counters.increment(Counted::CertificatesIssued);
+        let address = stranger.address();
+        tracing::info!(instance, %address, "an agent {how}");
+        Ok(Json(issued))
+    }
+}

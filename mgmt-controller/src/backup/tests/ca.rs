@@ -1,0 +1,48 @@
+//! The CA of the controller's own.
+
+use super::*;
+
+#[test]
+fn the_ca_is_part_of_a_backup_and_goes_with_its_key() {
+    let old = Host::with("c1");
+    files::create_dir(&old.places().ca).unwrap();
+    let ca = CertificateAuthority::create("CA", 0..1).unwrap();
+    let [certificate, key] = [Part::Ca, Part::CaKey].map(|part| old.places().path(part));
+    files::write(&certificate, ca.certificate_pem().unwrap().as_bytes()).unwrap();
+    files::write(&key, &ca.key().to_pem().unwrap()).unwrap();
+    let enrolments = old.places().path(Part::Enrolments);
+    files::write(&enrolments, br#"{"enrolments": []}"#).unwrap();
+    let backup = old.backup();
+    assert_eq!(verify_backup(&backup).unwrap(), [""; 0]);
+
+    let new = Host::new();
+    restore(&new.places(), &backup).unwrap();
+    for part in [Part::Ca, Part::CaKey, Part::Enrolments] {
+        let [was, is] = [&old, &new].map(|host| fs::read(host.places().path(part)).unwrap());
+        assert_eq!(was, is);
+    }
+    let mode = |part: Part| {
+        fs::metadata(new.places().path(part))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777
+    };
+    assert_eq!((mode(Part::CaKey), mode(Part::Enrolments)), (0o600, 0o600));
+    // Where the controller had none when it was backed up, it has none.
+    let without = Host::with("c2");
+    let done = restore(&new.places(), &without.backup()).unwrap();
+    assert!(!new.places().path(Part::CaKey).exists());
+    assert_eq!(done.kept.len(), 5);
+
+    let fault = |host: &Host| match make(&host.places(), &host.0.path().join("new"), true) {
+        Err(BackupError::Unusable { reason, .. }) => reason,
+        other => panic!("{other:?}"),
+    };
+    let other = CertificateAuthority::create("CA", 0..1).unwrap();
+    files::write(&key, &other.key().to_pem().unwrap()).unwrap();
+    assert!(fault(&old).contains("does not belong to the certificate"));
+    assert_eq!(verify(&old.places()).unwrap().len(), 1);
+    fs::remove_file(&key).unwrap();
+    assert!(fault(&old).contains("is missing"));
+}

@@ -1,0 +1,116 @@
+//! The setting `own_ca`: what else it sets, and what the certificates of that CA are like.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use broker_endpoint::PeerAddress;
+use mgmt_api::operator::enrolment::CONTROLLER_PREFIX;
+use mgmt_daemon::config::{DaemonConfig, Home, Listener, Origin, Resolver};
+
+use crate::authority::{self, CA_FILE, CERTIFICATE_FILE, KEY_FILE, OwnCa};
+
+const OWN_CA: &str = "own_ca";
+
+/// The longest common name of a certificate, in bytes.
+const COMMON_NAME_MAX: usize = 64;
+
+/// The longest lifetime of certificates: longer than the CA's.
+const LIFETIME_MAX: Duration = Duration::from_secs(20 * 365 * 24 * 60 * 60);
+
+/// Sets what is not given otherwise, if there is to be such a CA. Returns where.
+pub(super) fn fill(resolver: &mut Resolver<'_>, home: &Home) -> Option<PathBuf> {
+    let is_on: bool = resolver.take(OWN_CA);
+    if !is_on {
+        return None;
+    }
+    let dir = authority::directory(&home.working_dir);
+    let files = [CERTIFICATE_FILE, KEY_FILE, CA_FILE].map(|name| dir.join(name));
+    let origin = Origin::Setting(OWN_CA);
+    resolver.fill_broker_tls(files.clone(), &origin);
+    let http = ["http_certificate", "http_key", "http_client_ca"];
+    for (key, file) in http.into_iter().zip(files) {
+        if resolver.given_text(key).is_some() {
+            let reason = format!(
+                "agents enrol over HTTP, and know the controller there by a certificate of its own CA: leave {key} out, or {OWN_CA}"
+            );
+            resolver.refuse(key, reason);
+        }
+        resolver.fill(key, file.display().to_string(), origin.clone());
+    }
+    resolver.fill("roles", "* agent", origin);
+    Some(dir)
+}
+
+/// What its certificates are like.
+pub(super) fn read(
+    resolver: &mut Resolver<'_>,
+    dir: Option<PathBuf>,
+    daemon: &DaemonConfig,
+    broker: &Listener,
+    websocket: Option<SocketAddr>,
+) -> Option<OwnCa> {
+    let lifetime: Duration = resolver.take("certificate_lifetime");
+    if !(Duration::from_secs(1)..=LIFETIME_MAX).contains(&lifetime) {
+        resolver.refuse(
+            "certificate_lifetime",
+            "a certificate can be valid for a second to 20 years",
+        );
+    }
+    let dir = dir?;
+    let Some(http) = daemon.http.listen else {
+        let reason = "agents enrol over HTTP: give http_listen, as in 0.0.0.0:2148";
+        resolver.refuse(OWN_CA, reason);
+        return None;
+    };
+    let common_name = format!("{CONTROLLER_PREFIX}{}", daemon.name);
+    if common_name.len() > COMMON_NAME_MAX {
+        let reason = format!(
+            "a certificate for a controller has {} bytes of its name, and {} has {}: choose a shorter name",
+            COMMON_NAME_MAX - CONTROLLER_PREFIX.len(),
+            daemon.name,
+            daemon.name.len()
+        );
+        resolver.refuse(OWN_CA, reason);
+    }
+    let own = rustix::system::uname();
+    let own = own.nodename().to_string_lossy().into_owned();
+    let listening = match broker {
+        Listener::At(PeerAddress { host, .. }) => host.parse().ok(),
+        Listener::Off => None,
+    };
+    let listening: Vec<IpAddr> = [Some(http.ip()), websocket.map(|address| address.ip()), listening]
+        .into_iter()
+        .flatten()
+        .filter(|address| !address.is_unspecified())
+        .collect();
+    let given = daemon.http.hosts.iter().find(|host| !host.contains('*'));
+    let address = Some(http.ip()).filter(|address| !address.is_unspecified());
+    let host = given.cloned().or(address.map(|address| match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }));
+    let mut names = vec![
+        own.clone(),
+        "localhost".to_owned(),
+        "127.0.0.1".to_owned(),
+        "::1".to_owned(),
+    ];
+    names.extend(daemon.http.hosts.iter().cloned());
+    names.extend(listening.iter().map(ToString::to_string));
+    let mut once = Vec::new();
+    for name in names {
+        if !once.contains(&name) {
+            once.push(name);
+        }
+    }
+    Some(OwnCa {
+        dir,
+        common_name,
+        names: once,
+        host: host.unwrap_or(own),
+        lifetime,
+    })
+}

@@ -1,0 +1,62 @@
+//! Who asks for something over TCP that is for those who have no token and no certificate yet.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::http::{StatusCode, header::WWW_AUTHENTICATE};
+
+use super::{admit::Entrance, answer::Problem, note::Note};
+use crate::Counted;
+
+/// A sender that has shown a secret, or something in the body of its request, which the route looks at.
+#[derive(Clone, Debug)]
+pub struct Stranger {
+    entrance: Arc<Entrance>,
+    address: SocketAddr,
+    secret: Option<String>,
+    note: Note,
+}
+
+impl Stranger {
+    pub(super) fn new(
+        entrance: Arc<Entrance>,
+        address: SocketAddr,
+        secret: Option<String>,
+        note: Note,
+    ) -> Self {
+        Self {
+            entrance,
+            address,
+            secret,
+            note,
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it has shown as `Authorization: Bearer`.
+    pub fn secret(&self) -> Option<&str> {
+        self.secret.as_deref()
+    }
+
+    /// It is known now what the request is about, for the audit log.
+    pub fn is_about(&self, target: &str) {
+        self.note.complete(|what| what.targets = vec![target.to_owned()]);
+    }
+
+    /// It is none that may ask: after some of these its address is slowed down, as after wrong tokens.
+    pub fn was_wrong(&self, detail: impl Into<String>) -> Problem {
+        let address = self.address.ip();
+        self.entrance.guard.was_wrong(address);
+        if !self.entrance.guard.is_audited(address) {
+            self.note.leave_out();
+        }
+        self.entrance.refused(
+            Counted::HttpUnauthenticated,
+            address,
+            "a request for a certificate, without what it takes",
+        );
+        Problem::new(StatusCode::UNAUTHORIZED, detail).with(WWW_AUTHENTICATE, "Bearer")
+    }
+}
