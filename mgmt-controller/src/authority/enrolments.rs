@@ -216,7 +216,7 @@ mod tests {
         let twice = add(&mut entries, entry, NOW).unwrap_err();
         assert_eq!(twice.kind, NotDoneKind::Conflict);
         let (mut claim, instance) = (
-            |secret: &str, key: u8, at| claim(&mut entries, &hash(secret), &[key; 32], at),
+            |secret: &str, key: u8, at| claim(&mut entries, &hash(secret), &Fingerprint([key; 32]), at),
             || "sensor1".to_owned(),
         );
         assert_eq!(claim("other", 1, NOW), Err(Refused::Unknown));
