@@ -1,8 +1,6 @@
 //! What operators can ask, as HTTP, besides what [every daemon](mgmt_daemon::http) answers. [`mgmt_api::operator`] has what they hear, and `core/access.rs` which role a
 //! request takes.
-//!
-//! What changes a configuration says what it takes to be deployed: by `If-Match` with the `ETag` of the deployed configuration, or by
-//! `If-None-Match: *` if nothing is. A cluster comes into being when the first configuration is staged in it. What is wrong with a configuration is in the list `errors` of the problem.
+//! docs/http.md says how a change says what it rests on.
 
 use broker_codec::data::ZeekString;
 use mgmt_api::operator::{
