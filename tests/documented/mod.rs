@@ -1,5 +1,11 @@
 //! What the pages for operators say, against what the programs do.
 
+mod blocks;
 mod clock;
+mod commands;
+mod readme;
+mod scenes;
+mod shown;
 mod site;
 mod status;
+mod table;
