@@ -52,7 +52,7 @@ pub(crate) fn pages() -> impl Iterator<Item = (PathBuf, String)> {
 }
 
 /// The rows of all tables, as their cells.
-fn rows(page: &str) -> impl Iterator<Item = Vec<&str>> {
+pub(crate) fn rows(page: &str) -> impl Iterator<Item = Vec<&str>> {
     page.lines()
         .filter_map(|line| line.strip_prefix("| ")?.strip_suffix('|'))
         .map(|line| {
