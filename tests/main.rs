@@ -9,6 +9,7 @@ mod configurations;
 mod control_socket;
 mod crash;
 mod dialects;
+mod documented;
 mod doors;
 mod enrolment;
 mod garbage;

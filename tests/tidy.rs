@@ -14,7 +14,7 @@
 //! **Shape.** Files and functions are short, the daemons share no code by copying it, and imports go in no circles: [`shape`].
 
 mod dependencies;
-mod docs;
+pub(crate) mod docs;
 mod shape;
 
 use std::{

@@ -3,7 +3,6 @@
 
 mod adopted;
 mod changes;
-mod clock;
 mod cluster;
 mod clusters;
 mod configured;
@@ -47,7 +46,7 @@ use crate::support::{
 };
 
 /// The process of each node.
-type Pids = BTreeMap<String, Pid>;
+pub(crate) type Pids = BTreeMap<String, Pid>;
 
 /// The name of the agent of a [`Host`].
 const NAME: &str = "sensor";
@@ -134,7 +133,7 @@ fn connect(agent: &Daemon) -> Controlling {
     controlling
 }
 
-fn processes_of_nodes(home: &Path) -> BTreeMap<String, Vec<Pid>> {
+pub(crate) fn processes_of_nodes(home: &Path) -> BTreeMap<String, Vec<Pid>> {
     let mut processes: BTreeMap<String, Vec<Pid>> = BTreeMap::new();
     for process in processes_in(home) {
         let environment = fs::read(process.join("environ")).unwrap_or_default();
@@ -153,7 +152,7 @@ fn processes_of_nodes(home: &Path) -> BTreeMap<String, Vec<Pid>> {
 
 /// No node has two processes.
 #[track_caller]
-fn once_each(processes: BTreeMap<String, Vec<Pid>>) -> Pids {
+pub(crate) fn once_each(processes: BTreeMap<String, Vec<Pid>>) -> Pids {
     let one = |(name, pids): (String, Vec<Pid>)| {
         let [pid] = pids[..] else {
             panic!("node {name} runs as {pids:?}");

@@ -186,22 +186,7 @@ fn a_cluster_on_two_hosts_is_operated_by_its_controller() {
 
     let agent = sensors.instances[1].agent.take();
     agent.expect("it runs").kill();
-    let status = sensors.mgmtctl(&["status"]);
-    assert_eq!(status.exit, 1, "{status:?}");
-    let lines: Vec<String> = masked(&status.stdout).lines().map(str::to_owned).collect();
-    let [.., problem, summary] = &lines[..] else {
-        panic!("{status:?}")
-    };
-    assert_eq!(
-        problem,
-        &format!("instance {second} is not connected (last seen ? from ?)")
-    );
-    assert_eq!(
-        summary,
-        &format!(
-            "NOT as deployed (instance {second}): 1 of 2 instances connected, 5 nodes (4 RUNNING, 1 UNKNOWN)"
-        )
-    );
+    assert_eq!(sensors.mgmtctl(&["status"]).exit, 1);
     let refused = sensors.mgmtctl(&["stop", "--all"]);
     refused.failed(1, "");
     assert!(refused.stdout.contains(&format!(

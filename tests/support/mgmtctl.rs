@@ -79,9 +79,9 @@ pub(crate) fn masked(status: &str) -> String {
         (r"\b[0-9.]+ (s|min)( [0-9]+ s)?", "TIME"),
         (r"\b[0-9]+ +TIME", "PID TIME"),
         (r"([A-Z]) +[0-9]+ +-", "$1 PID -"),
-        (r"127\.0\.0\.1|\d\d:\d\d:\d\d", "?"),
+        (r"\b(127|10)\.0\.0\.\d+|\d\d:\d\d:\d\d", "?"),
         (r"\b(CRASHED|FAILED) +[0-9]+ +exit", "$1 PID exit"),
-        (r", PID [0-9]+, AT", ", PID, AT"),
+        (r"\bPID [0-9]+", "PID"),
         (r" +", " "),
     ];
     let mask = |text: String, (pattern, by): &(&str, &str)| {

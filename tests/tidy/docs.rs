@@ -41,7 +41,7 @@ fn texts() -> impl Iterator<Item = (PathBuf, String)> {
         .filter_map(|path| read(&path).map(|text| (path, text)))
 }
 
-fn pages() -> impl Iterator<Item = (PathBuf, String)> {
+pub(crate) fn pages() -> impl Iterator<Item = (PathBuf, String)> {
     tracked_files()
         .into_iter()
         .filter(|path| path.extension().is_some_and(|ext| ext == "md"))
@@ -52,7 +52,7 @@ fn pages() -> impl Iterator<Item = (PathBuf, String)> {
 }
 
 /// The rows of all tables, as their cells.
-fn rows(page: &str) -> impl Iterator<Item = Vec<&str>> {
+pub(crate) fn rows(page: &str) -> impl Iterator<Item = Vec<&str>> {
     page.lines()
         .filter_map(|line| line.strip_prefix("| ")?.strip_suffix('|'))
         .map(|line| {

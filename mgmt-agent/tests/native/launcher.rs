@@ -83,7 +83,7 @@ fn the_node_has_its_environment_and_limits_and_nothing_else() {
 #[test]
 fn what_keeps_a_node_from_starting_is_one_line_with_a_code_of_its_own() {
     refused(&run(&[]), 64, "mgmt-agent launch DIRECTORY");
-    refused(&run(&["/nonexistent"]), 74, "/nonexistent");
+    refused(&run(&["/nonexistent"]), 74, "cannot use /nonexistent");
     let home = tempfile::tempdir().unwrap();
     refused(&in_directory(home.path()), 78, "node.json");
     let change = |change: &dyn Fn(&mut Launch)| {
@@ -95,7 +95,7 @@ fn what_keeps_a_node_from_starting_is_one_line_with_a_code_of_its_own() {
     refused(
         &change(&|launch| launch.program = "/nonexistent/zeek".into()),
         127,
-        "/nonexistent/zeek",
+        "cannot execute /nonexistent/zeek",
     );
     refused(
         &change(&|launch| launch.program = "/dev/null".into()),
@@ -105,7 +105,7 @@ fn what_keeps_a_node_from_starting_is_one_line_with_a_code_of_its_own() {
     refused(
         &change(&|launch| launch.limits.cpus = vec![0, 1000]),
         78,
-        "CPU 1000",
+        "cannot have CPU 1000",
     );
     refused(
         &change(&|launch| launch.limits.numa = Some("x".into())),
@@ -148,7 +148,11 @@ fn a_file_that_others_may_read_or_that_is_none_is_refused() {
     fs::remove_file(&node).unwrap();
     fs::write(&node, "{}").unwrap();
     fs::set_permissions(&node, fs::Permissions::from_mode(0o600)).unwrap();
-    refused(&in_directory(&directory), 78, "missing field");
+    refused(
+        &in_directory(&directory),
+        78,
+        "does not say what to start: missing field",
+    );
 }
 
 #[test]
@@ -168,7 +172,11 @@ fn there_are_never_two_of_a_node() {
     let mut byte = [0];
     std::io::Read::read_exact(first.stdout.as_mut().unwrap(), &mut byte).unwrap();
     let second = in_directory(&directory);
-    refused(&second, 75, &format!("in use by process {} (", first.id()));
+    refused(
+        &second,
+        75,
+        &format!("runs already: its lock is in use by process {} (", first.id()),
+    );
     first.kill().unwrap();
     first.wait().unwrap();
     assert!(

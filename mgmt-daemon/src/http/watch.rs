@@ -195,7 +195,7 @@ mod tests {
             tokens: home.path().join("tokens"),
         };
         let shared = Shared {
-            reload: tokio::sync::mpsc::channel(1).0,
+            reload: mpsc::channel(1).0,
             grants: Grants::with(&http.tokens, Vec::new()),
             durations: Durations::default(),
             counters: Counters::default(),
