@@ -2,7 +2,7 @@
 //! request takes.
 
 use mgmt_api::{
-    OperatorRequest,
+    OperatorRequest, State,
     operator::{Adopted, AgentStatus, Changed, NodeHistory, NodeName, Outputs, Selection},
 };
 use mgmt_daemon::http::{
@@ -91,6 +91,11 @@ async fn node_metrics(operator: Operator, Path(node): Path<String>) -> Result<Re
     let Some(report) = nodes.find(|report| report.node == node) else {
         return Err(Problem::new(StatusCode::NOT_FOUND, "this agent has no such node"));
     };
+    // Something else may have its port meanwhile.
+    if report.state != State::Running {
+        let detail = format!("the node is {} and tells no metrics", report.state);
+        return Err(Problem::new(StatusCode::BAD_GATEWAY, detail));
+    }
     match report.metrics {
         Some(address) => metrics_at(address).await,
         None => Err(Problem::new(

@@ -1,8 +1,12 @@
 //! What each command asks for, and says.
 
-use std::{fmt::Write as _, io::Write as _};
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    sync::OnceLock,
+};
 
-use broker_codec::data::escaped_lines;
+use broker_codec::data::{escaped_lines, is_hostile};
 use mgmt_api::operator::{
     About, Adopted, AgentStatus, Changed, ClusterStatus, Failure, Program, Reloaded, Selection, Values,
 };
@@ -248,12 +252,43 @@ impl Daemon<'_> {
 }
 
 pub(crate) fn show_json(answer: &impl Serialize) {
-    print(&(serde_json::to_string_pretty(answer).unwrap_or_default() + "\n"));
+    print(&(plain_json(&serde_json::to_string_pretty(answer).unwrap_or_default()) + "\n"));
 }
 
-/// A reader that closes the pipe wants no more.
+/// JSON in which nothing drives the terminal: such characters are in texts only.
+fn plain_json(json: &str) -> String {
+    let mut plain = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c == '\n' || !is_hostile(c) {
+            plain.push(c);
+        } else {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                let _ = write!(plain, "\\u{unit:04x}");
+            }
+        }
+    }
+    plain
+}
+
+/// Why something could not be printed.
+static NOT_PRINTED: OnceLock<io::Error> = OnceLock::new();
+
+/// A reader that closes the pipe wants no more. Of any other failure [`not_printed`] tells at the end.
 pub(crate) fn print(text: &str) {
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    let mut stdout = io::stdout().lock();
+    let printed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    if let Err(error) = printed
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        // The first one is told.
+        let _ = NOT_PRINTED.set(error);
+    }
+}
+
+/// Why something that was to be printed is missing, if it is.
+pub(crate) fn not_printed() -> Option<&'static io::Error> {
+    NOT_PRINTED.get()
 }
 
 /// Says something beside what is printed.
@@ -267,5 +302,17 @@ fn in_progress(verb: &str) -> &str {
         "stop" => "stopping",
         "start" => "starting",
         _ => "restarting",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_drives_a_terminal_is_escaped_in_json() {
+        let json = plain_json("{\n  \"a\": \"\u{9b}2J\u{202e}ü\u{e0001}\"\n}");
+        assert_eq!(json, "{\n  \"a\": \"\\u009b2J\\u202eü\\udb40\\udc01\"\n}");
+        assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok());
     }
 }

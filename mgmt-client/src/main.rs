@@ -85,5 +85,9 @@ fn main() -> ExitCode {
         commands::note(&error.to_string());
         error.exit()
     });
+    if let Some(error) = commands::not_printed() {
+        commands::note(&format!("cannot write to standard output: {error}"));
+        return Exit::Failed.into();
+    }
     exit.into()
 }

@@ -12,10 +12,7 @@ use mgmt_api::{
     access::Grant,
     operator::{MadeToken, NewToken, NotDone, NotDoneKind, Token, Tokens},
 };
-use tokio::{
-    sync::{Mutex as Turns, watch},
-    task::spawn_blocking,
-};
+use tokio::{sync::watch, task::spawn_blocking};
 
 use crate::{
     config::{DaemonConfig, RoleLine},
@@ -34,7 +31,7 @@ struct Shared {
     /// How often it has changed.
     changes: watch::Sender<u64>,
     /// Changes of the file, one after the other.
-    turns: Turns<()>,
+    turns: Mutex<()>,
 }
 
 /// What is in use.
@@ -104,7 +101,7 @@ impl Grants {
             path: path.to_owned(),
             known: Mutex::new(known),
             changes: watch::Sender::default(),
-            turns: Turns::default(),
+            turns: Mutex::default(),
         }))
     }
 
@@ -199,22 +196,25 @@ impl Grants {
         .await
     }
 
-    /// Changes the file, and then what is in use. What was put into the file by hand stays in it, and counts as well.
+    /// Changes the file, and then what is in use, also if the client that has asked for it is gone meanwhile. What was put into the file by
+    /// hand stays in it, and counts as well.
     async fn change<T: Send + 'static>(
         &self,
         change: impl FnOnce(&mut Vec<Entry>) -> Result<T, NotDone> + Send + 'static,
     ) -> Result<T, NotDone> {
-        let _turn = self.0.turns.lock().await;
-        let path = self.0.path.clone();
-        let changed = spawn_blocking(move || changed(&path, change)).await;
-        let (tokens, answer) =
-            changed.map_err(|error| NotDone::new(NotDoneKind::Unavailable, error.to_string()))??;
-        let mut known = self.known();
-        known.tokens = tokens;
-        known.version += 1;
-        drop(known);
-        self.0.changes.send_modify(|changes| *changes += 1);
-        Ok(answer)
+        let grants = self.clone();
+        let changed = spawn_blocking(move || {
+            let _turn = grants.0.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            let (tokens, answer) = changed(&grants.0.path, change)?;
+            let mut known = grants.known();
+            known.tokens = tokens;
+            known.version += 1;
+            drop(known);
+            grants.0.changes.send_modify(|changes| *changes += 1);
+            Ok(answer)
+        });
+        let changed = changed.await;
+        changed.map_err(|error| NotDone::new(NotDoneKind::Unavailable, error.to_string()))?
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -283,6 +283,28 @@ mod tests {
         assert!(changes.has_changed().unwrap());
         assert_eq!(grants.recognize(&shown), Recognized::Unknown);
         assert_eq!(grants.list(), Tokens::default());
+    }
+
+    #[tokio::test]
+    async fn a_change_is_made_also_if_its_client_does_not_wait_for_it() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("tokens.json");
+        let grants = with_file(&path);
+        let made = grants.create(new("a", None)).await.unwrap();
+        let mut changes = grants.changes();
+        changes.mark_unchanged();
+        {
+            // It is polled once, and dropped while the file is written.
+            let revoking = std::pin::pin!(grants.revoke("a".to_owned()));
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(revoking.poll(&mut context).is_pending());
+        }
+        let other = grants.create(new("b", None)).await.unwrap();
+        while grants.list().tokens != [other.token.clone()] {
+            changes.changed().await.unwrap();
+        }
+        assert_eq!(grants.recognize(&Shown::token(&made.secret)), Recognized::Unknown);
+        assert_eq!(with_file(&path).list(), grants.list());
     }
 
     #[tokio::test]

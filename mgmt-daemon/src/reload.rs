@@ -19,7 +19,7 @@ use tracing_subscriber::filter::Targets;
 use crate::{
     Counted,
     certificates::Certificates,
-    config::{ConfigErrors, DaemonConfig, Effective},
+    config::{ConfigErrors, DaemonConfig, Effective, Value as _},
     deny_list::DenyList,
     grants::{Grants, Known},
     log,
@@ -30,6 +30,9 @@ const ASKING_MAX: usize = 16;
 
 /// The settings that are taken while the daemon runs.
 const TAKEN: [&str; 3] = ["deny_list", "log_level", "roles"];
+
+/// Those of them that keep others out: a reload that takes one away is refused.
+const KEEP_OUT: [&str; 2] = ["roles", "deny_list"];
 
 /// What one who asks for it hears.
 pub(crate) type Outcome = Result<Reloaded, String>;
@@ -141,7 +144,9 @@ impl Reload {
         }
         now.extend(waiting);
         let (reread, grants) = (self.reread.clone(), self.grants.clone());
-        self.running = Some(spawn_blocking(move || read(&reread, &grants, &tls)));
+        let mut kept = KEEP_OUT.to_vec();
+        kept.retain(|key| is_set(&self.effective, key));
+        self.running = Some(spawn_blocking(move || read(&reread, &grants, &kept, &tls)));
     }
 
     /// Everything was read. Returns whether it is to begin again. What is in use now is handed on before any who waits hears of it.
@@ -180,16 +185,32 @@ impl Reload {
             !TAKEN.contains(&new.setting.key) && of_start.is_none_or(|old| old.value != new.value)
         };
         let changed = config.resolved.effective.iter().filter(is_other);
-        Reloaded {
+        let reloaded = Reloaded {
             log_level: self.log_filter.to_string(),
             needs_restart: changed.map(|new| new.setting.key.to_owned()).collect(),
-        }
+        };
+        let is_taken = |setting: &Effective| TAKEN.contains(&setting.setting.key);
+        self.effective.retain(|setting| !is_taken(setting));
+        self.effective.extend(config.resolved.effective.into_iter().filter(is_taken));
+        reloaded
     }
 }
 
+/// Whether a setting has a value that is not empty.
+fn is_set(effective: &[Effective], key: &str) -> bool {
+    let mut effective = effective.iter();
+    effective.any(|setting| setting.setting.key == key && setting.value != String::new().show())
+}
+
 /// Reads configuration, tokens, deny list and certificates, and uses the certificates if all is in order.
-fn read(reread: &Reread, grants: &Grants, tls: &[RenewTls]) -> Result<Loaded, String> {
+fn read(reread: &Reread, grants: &Grants, kept: &[&str], tls: &[RenewTls]) -> Result<Loaded, String> {
     let config = (reread.0)().map_err(|errors| errors.iter().collect::<Vec<_>>().join("; "))?;
+    // As where a file is empty because an editor or a full disk has not written it yet.
+    if let Some(lost) = kept.iter().find(|key| !is_set(&config.resolved.effective, key)) {
+        return Err(format!(
+            "{lost} was set, and is not any more, so that it would keep others out no longer: restart the daemon if that is meant"
+        ));
+    }
     let known = grants.read(config.roles.clone())?;
     let denied = DenyList::read(config.deny_list.as_deref()).map_err(|error| error.to_string())?;
     for tls in tls {

@@ -13,7 +13,7 @@ pub(crate) mod routes;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -33,7 +33,7 @@ use mgmt_api::{
     },
 };
 use mgmt_daemon::{Counted, process::unix_time, renewing::Renewing, tokens::hash};
-use tokio::{sync::Mutex, task::spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use self::enrolments::{Entry, Refused};
 pub use self::files::{CaError, look};
@@ -182,7 +182,6 @@ impl Authority {
 
     /// Those that wait for their agents.
     async fn pending(&self) -> Result<Enrolments, NotDone> {
-        let _turn = self.0.turns.lock().await;
         let path = self.file();
         let read = spawn_blocking(move || enrolments::read(&path)).await;
         let entries = read
@@ -270,14 +269,17 @@ impl Authority {
         self.0.config.dir.join(ENROLMENTS_FILE)
     }
 
-    /// Changes the file of enrolments, unless it is refused.
+    /// Changes the file of enrolments, unless it is refused; also if the client that has asked for it is gone meanwhile.
     async fn change<T: Send + 'static, E: Send + 'static>(
         &self,
         change: impl FnOnce(&mut Vec<Entry>) -> Result<T, E> + Send + 'static,
     ) -> Result<Result<T, E>, NotDone> {
-        let _turn = self.0.turns.lock().await;
-        let path = self.file();
-        let changed = spawn_blocking(move || changed(&path, change)).await;
+        let own = self.clone();
+        let changed = spawn_blocking(move || {
+            let _turn = own.0.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            changed(&own.file(), change)
+        });
+        let changed = changed.await;
         changed.map_err(|error| unavailable(&error))?
     }
 }

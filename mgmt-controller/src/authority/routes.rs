@@ -13,7 +13,7 @@ use mgmt_api::{
     },
 };
 use mgmt_daemon::http::{
-    Door, OpenApiRouter, Problem, Stranger,
+    Door, Note, OpenApiRouter, Problem, Stranger,
     axum::{
         self, Extension, Json,
         body::Bytes,
@@ -82,10 +82,12 @@ async fn enrolments(
 async fn enrol(
     State(issuing): State<Issuing>,
     Extension(principal): Asking,
+    Extension(note): Extension<Note>,
     body: Bytes,
 ) -> Result<(StatusCode, Json<MadeEnrolment>), Problem> {
     principal.check(Role::Admin, None)?;
     let new: NewEnrolment = read(&body)?;
+    note.names("enrolment_create", vec![new.instance.clone()]);
     let made = issuing.authority()?.enrol(new).await?;
     let instance = &made.enrolment.instance;
     tracing::info!(instance, "an enrolment token is made, as {principal} wants");
@@ -102,8 +104,10 @@ async fn enrol(
 async fn revoke_enrolment(
     State(issuing): State<Issuing>,
     Extension(principal): Asking,
+    Extension(note): Extension<Note>,
     Path(instance): Path<String>,
 ) -> Result<Json<Enrolment>, Problem> {
+    note.names("enrolment_revoke", vec![instance.clone()]);
     principal.check(Role::Admin, None)?;
     let change = move |entries: &mut Vec<_>| super::enrolments::revoke(entries, &instance, now());
     let enrolment = issuing.authority()?.change(change).await??;

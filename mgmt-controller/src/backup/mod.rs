@@ -11,17 +11,17 @@ mod restore;
 mod tests;
 
 use std::{
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use broker_endpoint::{read_file, tls::CertificateAuthority};
-use mgmt_daemon::{files, tokens};
+use mgmt_daemon::{files, lock::Lock, tokens};
 use strum::{EnumIter, IntoEnumIterator as _};
 
 use crate::{
     authority,
-    store::{Store, StoreError},
+    store::{EMPTY, Store, StoreError},
 };
 
 /// What is backed up; the store comes last, as that is what a restored controller has to have.
@@ -60,6 +60,8 @@ pub enum BackupError {
     Write { path: PathBuf, source: io::Error },
     #[error("{path} is there already: choose another name, or add --replace")]
     Exists { path: PathBuf },
+    #[error("{path} is a file of the controller's own, and would be lost: choose another name")]
+    Own { path: PathBuf },
     #[error("{path} is no backup of a controller: {reason}")]
     NoBackup { path: PathBuf, reason: String },
     #[error("the backup {path} is damaged: {reason}; take another one")]
@@ -124,6 +126,7 @@ impl Part {
             }
             // They belong together: `check_ca`.
             Self::Ca | Self::CaKey => Default::default(),
+            Self::Store if bytes.is_empty() => (vec![EMPTY.to_owned()], Vec::new()),
             Self::Store => {
                 let found = Store::of_image(bytes, path)?.inspect()?;
                 (found.faults, found.unreadable)
@@ -144,6 +147,15 @@ impl Places {
             Part::Ca | Part::CaKey | Part::Enrolments => self.ca.join(part.name()),
             Part::Store => self.store.clone(),
         }
+    }
+
+    /// Whether this is a file of theirs, or one that is beside it.
+    fn have(&self, file: &Path) -> bool {
+        let Ok(found) = fs::metadata(file) else { return false };
+        let lock = Lock::path(&self.store);
+        let own = Part::iter().map(|part| self.path(part)).chain([lock]);
+        own.filter_map(|path| fs::metadata(path).ok())
+            .any(|own| files::is_same(&own, &found))
     }
 
     /// All that is there but the store.
@@ -195,6 +207,9 @@ pub fn make(places: &Places, file: &Path, replaces: bool) -> Result<Vec<String>,
         source,
     };
     files::regular_or_missing(file).map_err(failed)?;
+    if places.have(file) {
+        return Err(BackupError::Own { path });
+    }
     let mut parts = places.files()?;
     check_ca(&parts, &places.ca)?;
     parts.push((Part::Store, Store::for_backup(&places.store)?.image()?));

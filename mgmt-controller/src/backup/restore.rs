@@ -42,7 +42,7 @@ pub(super) struct Done {
 ///
 /// # Errors
 ///
-/// If the backup is none that can be used: then nothing is changed. If something cannot be written, the store is as it was.
+/// If the backup is none that can be used: then nothing is changed. If something cannot be written, all is as it was.
 pub(super) fn restore(places: &Places, file: &Path) -> Result<Done, BackupError> {
     let Backup { made, mut parts } = archive::read(file)?;
     let mut unreadable = Vec::new();
@@ -63,28 +63,49 @@ pub(super) fn restore(places: &Places, file: &Path) -> Result<Done, BackupError>
     let now = unix_time();
     let identity = raised(places, &mut parts, now.as_secs())?;
     let time = WallClock::from_unix(now).to_rfc3339().replace([':', '-'], "");
-    let mut kept = Vec::new();
+    let mut replaced: Vec<(PathBuf, Option<PathBuf>)> = Vec::new();
     for part in Part::iter() {
-        let path = &places.path(part);
-        let before = keep(path, &time)?;
-        match parts.iter().find(|(restored, _)| *restored == part) {
-            Some((_, bytes)) => {
-                files::replace(path, bytes, part.mode()).map_err(|source| cannot_write(path, source))?;
-                give(path)?;
-            }
-            None if before.is_none() => continue,
-            // A token that was made after the backup does not outlast it.
-            None => remove(path)?,
+        let path = places.path(part);
+        let restored = parts.iter().find(|(restored, _)| *restored == part);
+        if restored.is_none() && !present(&path)? {
+            continue;
         }
-        kept.extend(before);
+        let replacing = keep(&path, &time).and_then(|before| {
+            replaced.push((path.clone(), before));
+            match restored {
+                Some((_, bytes)) => files::replace(&path, bytes, part.mode())
+                    .map_err(|source| cannot_write(&path, source))
+                    .and_then(|()| give(&path)),
+                // A token that was made after the backup does not outlast it.
+                None => remove_if_there(&path).map_err(|source| cannot_write(&path, source)),
+            }
+        });
+        replacing.inspect_err(|_| put_back(&replaced))?;
+    }
+    for (path, _) in &replaced {
         files::sync_names(path).map_err(|source| cannot_write(path, source))?;
     }
     Ok(Done {
         backup: made,
         identity,
-        kept,
+        kept: replaced.into_iter().filter_map(|(_, kept)| kept).collect(),
         unreadable,
     })
+}
+
+/// Gives what was there its places again, as something cannot be restored: a part of a backup beside what is newer would bring back tokens
+/// that were revoked.
+fn put_back(replaced: &[(PathBuf, Option<PathBuf>)]) {
+    for (path, kept) in replaced.iter().rev() {
+        // Nothing else can be done about what fails here.
+        let _ = match kept {
+            None => fs::remove_file(path),
+            // Where it was not replaced yet, both are the same file, and both names stay.
+            Some(kept) => fs::rename(kept, path)
+                .and_then(|()| move_beside(kept, path))
+                .and_then(|()| remove_if_there(kept)),
+        };
+    }
 }
 
 fn lock(store: &Path) -> Result<Lock, BackupError> {
@@ -133,24 +154,24 @@ fn keep(path: &Path, time: &str) -> Result<Option<PathBuf>, BackupError> {
         number += 1;
         kept = files::with_suffix(&first, &format!("-{number}"));
     }
-    let moved = fs::hard_link(path, &kept).and_then(|()| {
-        let beside = BESIDE.iter().map(|suffix| {
-            (
-                files::with_suffix(path, suffix),
-                files::with_suffix(&kept, suffix),
-            )
-        });
-        beside
-            .filter(|(old, _)| old.exists())
-            .try_for_each(|(old, new)| fs::rename(old, new))
-    });
+    let moved = fs::hard_link(path, &kept).and_then(|()| move_beside(path, &kept));
     moved.map_err(|source| cannot_write(&kept, source))?;
     Ok(Some(kept))
 }
 
-fn remove(path: &Path) -> Result<(), BackupError> {
+/// Has what SQLite keeps beside a database follow it.
+fn move_beside(old: &Path, new: &Path) -> io::Result<()> {
+    let beside = BESIDE
+        .iter()
+        .map(|suffix| (files::with_suffix(old, suffix), files::with_suffix(new, suffix)));
+    beside
+        .filter(|(old, _)| old.exists())
+        .try_for_each(|(old, new)| fs::rename(old, new))
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(cannot_write(path, error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }

@@ -148,6 +148,27 @@ fn a_token_made_after_the_backup_does_not_outlast_its_restoration() {
 }
 
 #[test]
+fn what_cannot_be_restored_as_a_whole_is_not_restored_in_part() {
+    let host = Host::with("c1");
+    let backup = host.backup();
+    let newer = r#"{"tokens":[]}"#;
+    fs::write(&host.places().tokens, newer).unwrap();
+    host.stage("c2");
+    let before = host.files();
+    // Where the store would be written first.
+    let obstacle = files::with_suffix(&host.places().store, &format!(".{}", std::process::id()));
+    fs::create_dir(&obstacle).unwrap();
+    restore(&host.places(), &backup).unwrap_err();
+    fs::remove_dir(&obstacle).unwrap();
+    let lock = Lock::path(&host.places().store);
+    let mut after = host.files();
+    after.retain(|(path, _)| *path != lock);
+    assert_eq!(after, before);
+    restore(&host.places(), &backup).unwrap();
+    assert_eq!(host.staged().as_deref(), Some("c1"));
+}
+
+#[test]
 fn a_backup_is_one_moment_of_a_store_that_is_written_all_the_time() {
     let host = Host::with("c0");
     let (mut store, _) = host.open();
@@ -214,6 +235,14 @@ fn no_file_is_replaced_unless_that_is_wanted() {
     make(&host.places(), &file, true).unwrap();
     assert_eq!(verify_backup(&file).unwrap(), [""; 0]);
 
+    let own = host.places();
+    for own in [&own.store, &own.tokens] {
+        let before = fs::read(own).unwrap();
+        let error = make(&host.places(), own, true).unwrap_err().to_string();
+        assert!(error.contains("is a file of the controller's own"), "{error}");
+        assert_eq!(fs::read(own).unwrap(), before);
+    }
+
     let fifo = host.0.path().join("fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     for special in [
@@ -251,6 +280,13 @@ fn a_store_that_is_not_there_or_damaged_is_not_backed_up_and_what_is_wrong_is_na
     let faults = verify(&host.places()).unwrap();
     assert!(faults[0].contains("tokens.json is damaged"), "{faults:?}");
     fs::write(&host.places().tokens, TOKENS).unwrap();
+
+    let sound = fs::read(&store).unwrap();
+    fs::write(&store, "").unwrap();
+    let faults = verify(&host.places()).unwrap();
+    assert!(faults[0].ends_with("it is empty"), "{faults:?}");
+    make(&host.places(), &file, false).unwrap_err();
+    fs::write(&store, sound).unwrap();
 
     // A value that no controller can read is told of, and kept.
     let connection = Connection::open(&store).unwrap();

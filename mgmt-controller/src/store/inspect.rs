@@ -16,6 +16,9 @@ use crate::core::ClusterName;
 /// How many faults of a file SQLite tells.
 const FAULTS_MAX: u32 = 20;
 
+/// What is wrong with a store that no controller has written.
+pub(crate) const EMPTY: &str = "it is empty";
+
 impl Store {
     /// Opens the store's file, also while a controller runs on it, to read it and no more.
     ///
@@ -102,6 +105,11 @@ impl Store {
         let rows = self.list(&format!("pragma integrity_check({FAULTS_MAX})"))?;
         if rows != ["ok"] {
             let (path, detail) = (self.path.clone(), rows.join("; "));
+            return Err(StoreError::Damaged { path, detail });
+        }
+        // SQLite takes a file of no bytes for a database.
+        if self.tables()?.is_empty() {
+            let (path, detail) = (self.path.clone(), EMPTY.to_owned());
             return Err(StoreError::Damaged { path, detail });
         }
         self.read_sound()

@@ -32,6 +32,7 @@ use std::{collections::BTreeMap, io, path::PathBuf};
 use broker_codec::{binary, data};
 use mgmt_api::ControllerId;
 
+pub(crate) use self::inspect::EMPTY;
 pub use self::{
     report::{ClusterReport, Inspection, SlotReport},
     sqlite::Store,

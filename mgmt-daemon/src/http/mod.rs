@@ -38,6 +38,7 @@ pub use self::{
     connection::Lasting,
     door::{Asked, Door, Operator, Operators, Shared},
     exchange::exchange,
+    note::Note,
     relay::metrics_at,
     stranger::Stranger,
     watch::Watch,

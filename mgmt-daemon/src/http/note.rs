@@ -8,7 +8,7 @@ use crate::audit::What;
 
 /// What is learnt of a request on its way.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Note(Arc<Mutex<Noted>>);
+pub struct Note(Arc<Mutex<Noted>>);
 
 #[derive(Debug, Default)]
 pub(super) struct Noted {
@@ -19,6 +19,14 @@ pub(super) struct Noted {
 }
 
 impl Note {
+    /// What is asked, in the words of the audit log, and what it is about.
+    pub fn names(&self, request: &str, targets: Vec<String>) {
+        self.complete(|what| {
+            request.clone_into(&mut what.request);
+            what.targets = targets;
+        });
+    }
+
     pub(super) fn is_of(&self, principal: &Principal) {
         self.lock().who = Some(principal.clone());
     }

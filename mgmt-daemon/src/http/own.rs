@@ -20,6 +20,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     answer::{Problem, read},
     door::Shared,
+    note::Note,
 };
 use crate::{grants::Grants, reload::AskReload};
 
@@ -144,10 +145,14 @@ async fn tokens(State(own): State<Own>, Extension(principal): Asking) -> Result<
 async fn create_token(
     State(own): State<Own>,
     Extension(principal): Asking,
+    Extension(note): Extension<Note>,
     body: Bytes,
 ) -> Result<(StatusCode, Json<MadeToken>), Problem> {
     principal.check(Role::Admin, None)?;
     let new: NewToken = read(&body)?;
+    let clusters = new.clusters.iter().flatten().cloned();
+    let about = [new.name.clone(), new.role.to_string()].into_iter();
+    note.names("token_create", about.chain(clusters).collect());
     if own.about.program == Program::Agent && new.clusters.is_some() {
         let reason = "an agent has no clusters: make the token without, or at the controller";
         return Err(NotDone::new(NotDoneKind::Invalid, reason).into());
@@ -168,8 +173,10 @@ async fn create_token(
 async fn revoke_token(
     State(own): State<Own>,
     Extension(principal): Asking,
+    Extension(note): Extension<Note>,
     Path(name): Path<String>,
 ) -> Result<Json<Token>, Problem> {
+    note.names("token_revoke", vec![name.clone()]);
     principal.check(Role::Admin, None)?;
     let token = own.grants.revoke(name).await?;
     tracing::info!(name = token.name, "a token is revoked, as {principal} wants");
