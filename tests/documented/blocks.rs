@@ -8,28 +8,28 @@ use crate::tidy::docs::pages;
 
 /// A block of commands, as it stands in a page.
 #[derive(Debug)]
-pub(super) struct Block {
-    pub(super) page: String,
-    pub(super) text: String,
+pub(crate) struct Block {
+    pub(crate) page: String,
+    pub(crate) text: String,
 }
 
 /// A command that is shown at a prompt, with what it prints.
 #[derive(Debug)]
-pub(super) struct Command {
+pub(crate) struct Command {
     /// `hub` where the prompt names no host.
-    pub(super) host: String,
-    pub(super) line: String,
-    pub(super) shown: String,
+    pub(crate) host: String,
+    pub(crate) line: String,
+    pub(crate) shown: String,
 }
 
 impl Block {
     /// By what a table names it.
-    pub(super) fn first(&self) -> &str {
+    pub(crate) fn first(&self) -> &str {
         self.text.lines().next().unwrap_or_default()
     }
 
     /// The commands that it shows at prompts.
-    pub(super) fn commands(text: &str) -> Vec<Command> {
+    pub(crate) fn commands(text: &str) -> Vec<Command> {
         let prompt = Regex::new(r"^([a-z0-9]*)\$ (.*)$").expect("a pattern");
         let mut commands: Vec<Command> = Vec::new();
         for line in text.lines() {
@@ -51,7 +51,7 @@ impl Block {
 }
 
 /// Every block of commands of the README and of all pages below docs.
-pub(super) fn all() -> Vec<Block> {
+pub(crate) fn all() -> Vec<Block> {
     let fence = Regex::new(r"(?ms)^```(console|sh)\n(.*?)^```$").expect("a pattern");
     let for_operators = |path: &Path| path == "README.md" || path.starts_with("docs");
     let mut blocks = Vec::new();

@@ -1,6 +1,6 @@
 //! What the pages for operators say, against what the programs do.
 
-mod blocks;
+pub(crate) mod blocks;
 mod clock;
 mod commands;
 mod readme;

@@ -5,13 +5,13 @@ use std::{fs, path::Path, sync::Arc};
 use tempfile::TempDir;
 
 use super::{Host, NAME, once_each, processes_of_nodes};
+use crate::documented::blocks::{self, Block, Command};
 use crate::support::{
     controller::{Controller, binary},
     home,
     limit::Limit,
     mgmtctl,
     program::{self, Outcome},
-    workspace_root,
 };
 
 /// A host for a controller, which connects to the agent of a [`Host`].
@@ -158,16 +158,6 @@ fn an_old_controller_restored_from_a_backup_beside_the_new_one_is_refused_until_
     agent.stop();
 }
 
-/// Commands of a page with the host that each is for.
-fn commands(page: &str) -> Vec<(String, String)> {
-    let blocks = page.split("```console\n").skip(1);
-    let lines = blocks.flat_map(|block| block.split("```").next().unwrap_or_default().lines());
-    let commands = lines.map(|line| line.split_once("$ ").expect("a host and a command"));
-    commands
-        .map(|(host, command)| (host.to_owned(), command.to_owned()))
-        .collect()
-}
-
 #[test]
 fn the_commands_of_the_page_about_backups_do_what_it_says() {
     let (host, manager) = (Host::new(), testkit::ReservedPort::new("127.0.0.1"));
@@ -176,12 +166,14 @@ fn the_commands_of_the_page_about_backups_do_what_it_says() {
     hub.start();
     hub.deploy(&host, manager.port());
     let before = once_each(processes_of_nodes(host.home.path()));
-    let page = fs::read_to_string(workspace_root().join("docs/operate/backup.md")).expect("it is there");
-    let commands = commands(&page);
+    let blocks = blocks::all()
+        .into_iter()
+        .filter(|block| block.page == "docs/operate/backup.md");
+    let commands: Vec<Command> = blocks.flat_map(|block| Block::commands(&block.text)).collect();
     assert_eq!(commands.len(), 16, "{commands:?}");
     let copied = |hub: &Hub, file: &str| hub.home.path().join(Path::new(file).file_name().expect("a file"));
-    for (at, command) in commands {
-        let words: Vec<&str> = command.split(' ').collect();
+    for Command { host: at, line, .. } in &commands {
+        let words: Vec<&str> = line.split(' ').collect();
         let on = if at == "new" { &mut new } else { &mut hub };
         match words[..] {
             ["systemctl", "stop", _] => _ = on.stop(),
@@ -211,7 +203,7 @@ fn the_commands_of_the_page_about_backups_do_what_it_says() {
                 mgmtctl::ask(&host.directory(NAME), &["adopt"])
                     .failed(1, "which is connected, and refuses no other");
             }
-            _ => panic!("{command}"),
+            _ => panic!("{line}"),
         }
     }
     assert_eq!(once_each(processes_of_nodes(host.home.path())), before);
