@@ -1,22 +1,25 @@
-//! Certificates that the deny list has.
+//! Certificates that the deny list has, and others that are no good.
 
 use std::{fs, process::Command};
 
 use broker_endpoint::{EndpointEvent, tls::Identity};
+use mgmt_api::topics;
 
-use super::{Hub, get_instances};
+use super::{Hub, get_instances, is_forbidden};
 use crate::support::{
+    certificates::{Authority, Validity},
     controller::binary,
     home,
+    http::assert_problem,
     limit::Limit,
     mgmtctl,
     peer::Peer,
     program::run,
-    secure::{Client, Events, fingerprint},
+    secure::{Client, Events, fingerprint, named},
     websocket::request,
 };
 
-const ROLES: &str = r#"roles = ["alice deploy", "bob deploy"]
+const ROLES: &str = r#"roles = ["alice deploy", "bob deploy", "* agent"]
 deny_list = "denied"
 "#;
 
@@ -50,8 +53,7 @@ impl Open {
     }
 
     fn is_served(&mut self, hub: &Hub, identity: &Identity) {
-        self.broker
-            .publish(mgmt_api::topics::CONTROLLER, &get_instances());
+        self.broker.publish(topics::CONTROLLER, &get_instances());
         assert!(self.broker.response().results()[0].success);
         self.websocket
             .send(&request("get_instances_request", "by-websocket", &[]));
@@ -136,4 +138,57 @@ fn a_deny_list_that_is_not_there_ends_the_start() {
         let outcome = run(binary(), home.path(), &[subcommand, &settings].concat());
         outcome.failed(1, "cannot read the deny list ");
     }
+}
+
+#[test]
+fn certificates_that_are_no_good_open_no_door() {
+    let mut hub = Hub::start_with("alice-lost\n", ROLES);
+    let other = Authority::new("Other CA");
+    let bad = [
+        (
+            "has expired",
+            "alice",
+            hub.ca.sign("alice", &[], &Validity::Expired),
+        ),
+        (
+            "is not trusted",
+            "alice",
+            other.sign("alice", &[], &Validity::Now),
+        ),
+        (
+            "is revoked (deny list)",
+            "alice-lost",
+            hub.named("alice-lost", &[]),
+        ),
+    ];
+    for (_, _, identity) in &bad {
+        Peer::cannot_connect(hub.controller.broker(), hub.mutual(identity.clone()));
+        let outcome = hub.asks(identity, &["get-instances"]);
+        assert_eq!(outcome.exit, 1, "{outcome:?}");
+        let asked = hub.client(identity).ask(hub.http(), "GET /v1", "", "");
+        asked.expect_err("it is no good");
+    }
+    // It is good, and of a name that nothing is given to.
+    let wrong = hub.named("alice.example", &[]);
+    let mut peer = hub.connect(wrong.clone());
+    peer.publish(topics::CONTROLLER, &get_instances());
+    assert!(!peer.response().results()[0].success);
+    assert!(is_forbidden(
+        &hub.asks(&wrong, &["get-instances"]),
+        "read",
+        "has agent of instance alice.example"
+    ));
+    let asked = hub.client(&wrong).ask(hub.http(), "GET /v1", "", "");
+    assert_problem(
+        &asked.expect("an answer"),
+        403,
+        "no role is configured for a name",
+    );
+
+    let log = hub.controller.stop().stderr;
+    for (words, name, identity) in &bad {
+        let words = format!("({}) {words}", named(name, identity));
+        assert!(log.matches(&words).count() >= 2, "on two ports: {words}: {log}");
+    }
+    assert!(log.contains(r#""http_handshakes_failed":3"#), "{log}");
 }

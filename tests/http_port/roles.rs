@@ -1,4 +1,4 @@
-//! Who has a role in one cluster reaches into no other.
+//! Who has a role in one cluster reaches into no other. `doors/table.rs` has every request by each role.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -41,18 +41,11 @@ fn stage(served: &Served, token: &str, cluster: &str) -> String {
 #[track_caller]
 fn assert_hidden(served: &Served, token: &str, cluster: &str) {
     let path = |rest: &str| format!("/v1/clusters/{cluster}/{rest}");
-    for rest in ["status", "configurations/staged", "deployments", "variables/x"] {
-        assert_problem(
-            &served.get(&path(rest), token),
-            403,
-            "takes the role read in cluster",
-        );
-    }
-    for verb in ["stop", "start", "restart"] {
-        let line = format!("POST {}", path(&format!("nodes/{verb}")));
-        let answer = served.send(&line, token, r#"{"all": true}"#);
-        assert_problem(&answer, 403, "takes the role deploy in cluster");
-    }
+    assert_problem(
+        &served.get(&path("status"), token),
+        403,
+        "takes the role read in cluster",
+    );
     let line = format!("POST {}", path("deployments"));
     assert_problem(
         &served.send(&line, token, ""),
@@ -92,28 +85,6 @@ fn a_role_counts_in_its_clusters_alone() {
     // Whether a cluster is there is not told either.
     for cluster in ["default", "other", "none", "LAB", "lab%20"] {
         assert_hidden(&served, &token, cluster);
-    }
-    for path in ["/metrics", "/readyz"] {
-        assert_problem(
-            &served.get(path, &token),
-            403,
-            "takes the role read in all clusters",
-        );
-    }
-    for line in [
-        "GET /v1/tokens",
-        "POST /v1/tokens",
-        "DELETE /v1/tokens/admin",
-        "GET /v1/enrolments",
-        "POST /v1/enrolments",
-        "DELETE /v1/enrolments/sensor1",
-        "POST /v1/reload",
-    ] {
-        assert_problem(
-            &served.send(line, &token, "{}"),
-            403,
-            "takes the role admin in all clusters",
-        );
     }
     assert_good(&served.get("/v1/clusters/lab/status", &token));
     let delete = "DELETE /v1/clusters/lab";
