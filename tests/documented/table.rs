@@ -217,6 +217,14 @@ pub(super) const BLOCKS: &[(&str, &str, How)] = &[
     ),
     (
         "docs/secure.md",
+        "hub$ systemctl restart mgmt-controller",
+        By(
+            "tests/enrolment/page.rs",
+            "the_commands_of_the_page_about_enrolment_do_what_it_says",
+        ),
+    ),
+    (
+        "docs/secure.md",
         "$ export MGMT_SERVER=https://hub.example.org:2148",
         Here(scenes::served),
     ),

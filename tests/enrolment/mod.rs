@@ -1,5 +1,6 @@
 //! A controller with a CA of its own, and agents that enrol there: real programs. What depends on time has certificates that last for seconds.
 
+mod page;
 mod refused;
 mod renewed;
 
