@@ -43,6 +43,19 @@ END
 until mgmtctl instances | grep -q sensor1; do sleep 0.1; done
 mgmtctl deploy --yes /srv/cluster.ini";
 
+const ENROL: &str = "
+set -e
+cat >>/etc/zeek-mgmt/controller.toml <<'END'
+own_ca = true
+http_listen = \"127.0.0.1:2148\"
+END
+systemctl restart mgmt-controller
+mgmtctl enroll sensor1 | mgmt-agent enroll -
+systemctl restart mgmt-agent
+until mgmtctl status; do sleep 0.1; done
+journalctl -u mgmt-agent | grep -q 'broker_tls=.*mutual'
+";
+
 /// The commands of the page that says how to install.
 fn documented() -> Vec<String> {
     let page = workspace_root().join("docs/operate/install.md");
@@ -150,6 +163,10 @@ fn packages_are_installed_upgraded_with_nodes_running_rebooted_and_removed() {
     container.reboot();
     let after = nodes(&container);
     assert!(after.keys().eq(before.keys()), "{after:?}");
+
+    // As docs/secure.md has it, with the packages' settings.
+    container.sh(ENROL);
+    assert!(nodes(&container).keys().eq(before.keys()));
 
     container.sh("dpkg --remove zeek-mgmt-agent zeek-mgmt-controller zeek-mgmt-client");
     assert_eq!(
