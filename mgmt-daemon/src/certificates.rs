@@ -29,6 +29,16 @@ impl Certificates {
         Self(all)
     }
 
+    /// The daemon has renewed one itself.
+    pub fn renewed(&mut self, renewing: Option<&Renewing>) {
+        let Some((path, end)) = renewing.and_then(|own| Some((own.certificate(), own.end()?))) else {
+            return;
+        };
+        for expiry in self.0.iter_mut().filter(|expiry| expiry.path == path) {
+            expiry.at = i64::try_from(end.as_secs()).unwrap_or(i64::MAX);
+        }
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Expiry> {
         self.0.iter()
     }

@@ -36,9 +36,17 @@ const TRIES: u32 = 20;
 #[derive(Debug)]
 pub struct Renewing {
     certificate: PathBuf,
-    /// Why the latest renewal has failed, if it has.
-    trouble: watch::Receiver<Option<String>>,
+    latest: watch::Receiver<Latest>,
     task: JoinHandle<()>,
+}
+
+/// What has come of the latest renewal.
+#[derive(Debug, Default)]
+struct Latest {
+    /// Why it has failed, if it has.
+    trouble: Option<String>,
+    /// When the certificate ends that the latest one to succeed has brought, since 1970.
+    end: Option<Duration>,
 }
 
 impl Drop for Renewing {
@@ -59,7 +67,7 @@ impl Renewing {
     where
         R: Future<Output = Result<(), String>> + Send,
     {
-        let (tell, trouble) = watch::channel(None);
+        let (tell, latest) = watch::channel(Latest::default());
         let uses = |tls: &RenewTls| {
             tls.config()
                 .identity()
@@ -71,7 +79,7 @@ impl Renewing {
             loop {
                 let left = wait(&path).await;
                 let outcome = match renew().await {
-                    Ok(()) => used(tls.clone()).await,
+                    Ok(()) => used(tls.clone(), path.clone()).await,
                     Err(reason) => Err(reason),
                 };
                 let is_done = outcome.is_ok();
@@ -83,7 +91,7 @@ impl Renewing {
         });
         Self {
             certificate,
-            trouble,
+            latest,
             task,
         }
     }
@@ -96,7 +104,7 @@ impl Renewing {
     /// Waits for the next renewal, or that one fails: for ever, where nothing is renewed. May be cancelled without losing anything.
     pub async fn changed(renewing: Option<&mut Self>) {
         let changed = match renewing {
-            Some(renewing) => renewing.trouble.changed().await.is_ok(),
+            Some(renewing) => renewing.latest.changed().await.is_ok(),
             None => false,
         };
         // The sender goes with the task.
@@ -105,10 +113,15 @@ impl Renewing {
         }
     }
 
+    /// When the certificate ends, since 1970, if it was renewed.
+    pub fn end(&self) -> Option<Duration> {
+        self.latest.borrow().end
+    }
+
     /// What keeps it from being renewed, if anything does.
     pub fn trouble(&self) -> Option<String> {
-        let trouble = self.trouble.borrow();
-        let reason = trouble.as_ref()?;
+        let latest = self.latest.borrow();
+        let reason = latest.trouble.as_ref()?;
         let path = self.certificate.display();
         Some(format!(
             "the certificate in {path} cannot be renewed, and it is tried again: {reason}"
@@ -119,7 +132,8 @@ impl Renewing {
 /// Waits until the certificate should be renewed. Returns how much time it has left then.
 async fn wait(path: &Path) -> Duration {
     loop {
-        let Some((due, end)) = dates(path) else {
+        let of = path.to_owned();
+        let Ok(Some((due, end))) = spawn_blocking(move || dates(&of)).await else {
             // What cannot be read is to be made anew; where that cannot be done, there is no hurry.
             return RETRY_MAX * TRIES;
         };
@@ -141,38 +155,46 @@ fn dates(path: &Path) -> Option<(Duration, Duration)> {
     ))
 }
 
-async fn used(tls: Vec<RenewTls>) -> Result<(), String> {
+/// Has the certificate used by these. Returns when it ends.
+async fn used(tls: Vec<RenewTls>, path: PathBuf) -> Result<Option<Duration>, String> {
     let used = spawn_blocking(move || {
-        tls.iter()
-            .try_for_each(|tls| tls.renew().map_err(|error| with_causes(&error)))
+        let mut renewed = tls.iter().map(RenewTls::renew);
+        renewed
+            .try_for_each(|renewed| renewed.map_err(|error| with_causes(&error)))
+            .map(|()| dates(&path).map(|(_, end)| end))
     });
     used.await.unwrap_or_else(|error| Err(error.to_string()))
 }
 
 fn tell_of(
-    outcome: Result<(), String>,
+    outcome: Result<Option<Duration>, String>,
     path: &Path,
     counters: &Counters<Counted>,
-    tell: &watch::Sender<Option<String>>,
+    tell: &watch::Sender<Latest>,
 ) {
     let path = path.display();
-    match &outcome {
-        Ok(()) => {
+    let (trouble, end) = match outcome {
+        Ok(end) => {
             counters.increment(Counted::CertificatesRenewed);
             tracing::info!("the certificate in {path} is renewed; connections that begin from now on use it");
+            (None, end)
         }
         Err(reason) => {
             counters.increment(Counted::CertificateRenewalsFailed);
-            if tell.borrow().as_ref() == Some(reason) {
+            if tell.borrow().trouble.as_ref() == Some(&reason) {
                 tracing::debug!("the certificate in {path} can still not be renewed: {reason}");
             } else {
                 tracing::warn!(
                     "the certificate in {path} cannot be renewed, and it is tried again: {reason}"
                 );
             }
+            (Some(reason), None)
         }
-    }
-    tell.send_replace(outcome.err());
+    };
+    tell.send_modify(|latest| {
+        latest.trouble = trouble;
+        latest.end = end.or(latest.end);
+    });
 }
 
 /// How long to wait after a failure: not all at the same time, when a controller comes back that all need.

@@ -7,7 +7,6 @@ use broker_endpoint::{Credit, PeerAddress, tls::RenewTls};
 use mgmt_api::{Dialect, Level, OperatorRequest, link::Prepared};
 use mgmt_daemon::{
     certificates::Certificates,
-    config::DaemonConfig,
     daemon::{About, Cause, Outside, report},
     error::HostError,
     http::Asked,
@@ -117,8 +116,7 @@ impl Outside for Runtime {
             Event::Home(change) => (Some(self.home_changed(daemon, change)), Credit::none()),
             Event::Operator(asked) => (Some(Input::Agent(self.asked(asked))), Credit::none()),
             Event::Renewed => {
-                let DaemonConfig { broker_tls, http, .. } = &self.config.daemon;
-                self.certificates = Certificates::read([broker_tls, &http.tls]);
+                self.certificates.renewed(self.renewing.as_ref());
                 (None, Credit::none())
             }
             Event::Peer(input, credit) => {

@@ -112,7 +112,7 @@ impl Outside for Runtime {
             Event::Client(event) => self.client_event(event).await,
             Event::Operator(asked) => (Some(self.asked(daemon, asked)), Credit::none()),
             Event::Renewed => {
-                self.certificates = Certificates::read(self.config.all_tls());
+                self.certificates.renewed(self.renewing.as_ref());
                 (None, Credit::none())
             }
         };
