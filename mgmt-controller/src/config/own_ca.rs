@@ -77,40 +77,46 @@ pub(super) fn read(
     }
     let own = rustix::system::uname();
     let own = own.nodename().to_string_lossy().into_owned();
-    let listening = match broker {
+    let at_broker = match broker {
         Listener::At(PeerAddress { host, .. }) => host.parse().ok(),
         Listener::Off => None,
     };
-    let listening: Vec<IpAddr> = [Some(http.ip()), websocket.map(|address| address.ip()), listening]
-        .into_iter()
-        .flatten()
-        .filter(|address| !address.is_unspecified())
-        .collect();
-    let given = daemon.http.hosts.iter().find(|host| !host.contains('*'));
-    let address = Some(http.ip()).filter(|address| !address.is_unspecified());
-    let host = given.cloned().or(address.map(|address| match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("[{address}]"),
-    }));
-    let mut names = vec![
-        own.clone(),
-        "localhost".to_owned(),
-        "127.0.0.1".to_owned(),
-        "::1".to_owned(),
-    ];
-    names.extend(daemon.http.hosts.iter().cloned());
-    names.extend(listening.iter().map(ToString::to_string));
-    let mut once = Vec::new();
-    for name in names {
-        if !once.contains(&name) {
-            once.push(name);
-        }
-    }
+    let listening = [Some(http.ip()), websocket.map(|address| address.ip()), at_broker];
+    let hosts = &daemon.http.hosts;
     Some(OwnCa {
         dir,
         common_name,
-        names: once,
-        host: host.unwrap_or(own),
+        names: names(&own, hosts, listening.into_iter().flatten()),
+        host: host(own, hosts, http.ip()),
         lifetime,
     })
+}
+
+/// By what the controller can be asked: these names, and the addresses at which it listens, but those that stand for all.
+fn names(own: &str, hosts: &[String], listening: impl Iterator<Item = IpAddr>) -> Vec<String> {
+    let listening = listening.filter(|address| !address.is_unspecified());
+    let always = [own, "localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    let all = always
+        .into_iter()
+        .chain(hosts.iter().cloned())
+        .chain(listening.map(|address| address.to_string()));
+    let mut names = Vec::new();
+    for name in all {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// How agents know the controller's host: by a name that is configured, else the address of its HTTP port, else its own name.
+fn host(own: String, hosts: &[String], http: IpAddr) -> String {
+    if let Some(given) = hosts.iter().find(|host| !host.contains('*')) {
+        return given.clone();
+    }
+    match http {
+        address if address.is_unspecified() => own,
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
 }
