@@ -326,3 +326,6 @@ fn in_words(time: Seconds) -> String {
     let since = Duration::from_secs(u64::try_from(time).unwrap_or_default());
     WallClock::from_unix(since).to_rfc3339()
 }
+
+#[cfg(test)]
+mod tests;

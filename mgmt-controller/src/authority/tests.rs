@@ -1,0 +1,80 @@
+use broker_endpoint::tls::PrivateKey;
+
+use super::*;
+
+const DAY: Seconds = 24 * 60 * 60;
+
+fn authority(home: &Path) -> Authority {
+    let opened = Authority::open(OwnCa {
+        dir: home.join("ca"),
+        common_name: "controller:hub".to_owned(),
+        names: Vec::new(),
+        host: "hub".to_owned(),
+        lifetime: Duration::from_secs(60),
+    });
+    opened.unwrap()
+}
+
+/// What is asked to renew a certificate of this name that has ended so long ago, signed by a key.
+fn renews(by: &Authority, name: &str, ended: Seconds, signed_by: &PrivateKey, own: &PrivateKey) -> Renews {
+    let valid = now() - 400 * DAY..now() - ended;
+    let certificate = by.0.ca.issue((name, &[]), &own.public().unwrap(), valid);
+    Renews {
+        certificate: certificate.unwrap(),
+        signature: hex::encode(signed_by.sign(b"request").unwrap()),
+    }
+}
+
+#[test]
+fn a_certificate_is_renewed_by_its_key_and_for_a_month_after_its_end() {
+    let homes = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let [own, other] = homes.each_ref().map(|home| authority(home.path()));
+    let [key, wrong] = [(); 2].map(|()| PrivateKey::generate().unwrap());
+    let renewed = |renews: &Renews| match own.renewed(renews, "request") {
+        Ok(name) => name,
+        Err(NotIssued::Wrong(reason)) => format!("wrong: {reason}"),
+        Err(NotIssued::Refused(reason)) => format!("refused: {reason}"),
+        Err(NotIssued::Failed(not_done)) => panic!("{not_done:?}"),
+    };
+    for ended in [-DAY, DAY, 29 * DAY] {
+        assert_eq!(renewed(&renews(&own, "sensor1", ended, &key, &key)), "sensor1");
+    }
+    for (renews, words) in [
+        (
+            renews(&own, "sensor1", 31 * DAY, &key, &key),
+            "refused: the certificate of sensor1 has expired at ",
+        ),
+        (
+            renews(&own, "controller:hub", -DAY, &key, &key),
+            "refused: the certificate is not an agent's",
+        ),
+        (
+            renews(&other, "sensor1", -DAY, &key, &key),
+            "wrong: the certificate to be renewed is not of this controller's CA",
+        ),
+        (
+            renews(&own, "sensor1", -DAY, &wrong, &key),
+            "wrong: the request is not signed by the key",
+        ),
+        (
+            Renews {
+                signature: "no digits".to_owned(),
+                ..renews(&own, "sensor1", -DAY, &key, &key)
+            },
+            "wrong: the request is not signed by the key",
+        ),
+        (
+            Renews {
+                certificate: "no certificate".to_owned(),
+                signature: String::new(),
+            },
+            "wrong: the certificate to be renewed: it is no certificate in PEM format",
+        ),
+    ] {
+        let told = renewed(&renews);
+        assert!(told.starts_with(words), "{told}");
+    }
+    // The request is another one than was signed.
+    let good = renews(&own, "sensor1", -DAY, &key, &key);
+    assert!(matches!(own.renewed(&good, "other"), Err(NotIssued::Wrong(_))));
+}
