@@ -26,7 +26,13 @@ use mgmt_daemon::http::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{events, events::Feed, page::Page, sd};
+use crate::{
+    authority::{self, routes::Issuing},
+    events,
+    events::Feed,
+    page::Page,
+    sd,
+};
 
 /// What is asked.
 #[derive(Debug)]
@@ -59,16 +65,12 @@ type Answered = Result<Answer, Problem>;
 struct Besides;
 
 /// The controller's routes, with those of its [CA](crate::authority).
-pub(crate) fn routes(
-    feed: Feed,
-    page: Page,
-    certificates: OpenApiRouter<Door<Request>>,
-) -> OpenApiRouter<Door<Request>> {
+pub(crate) fn routes(feed: Feed, page: Page, issuing: &Issuing) -> OpenApiRouter<Door<Request>> {
     OpenApiRouter::with_openapi(Besides::openapi())
         .merge(page.routes())
         .merge(sd::routes())
         .merge(events::routes(feed))
-        .merge(certificates)
+        .merge(authority::routes::routes(issuing))
         .routes(routes!(clusters))
         .routes(routes!(delete_cluster))
         .routes(routes!(status))

@@ -191,7 +191,8 @@ impl Reload {
         };
         let is_taken = |setting: &Effective| TAKEN.contains(&setting.setting.key);
         self.effective.retain(|setting| !is_taken(setting));
-        self.effective.extend(config.resolved.effective.into_iter().filter(is_taken));
+        self.effective
+            .extend(config.resolved.effective.into_iter().filter(is_taken));
         reloaded
     }
 }

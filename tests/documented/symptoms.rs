@@ -19,6 +19,7 @@ fn symptoms() -> Vec<String> {
         "the log says",
         "zeek-client prints",
         "the agent says",
+        "`mgmt-agent enroll`, or the agent's log",
     ];
     let rows = rows(&page).filter(|cells| !heads.contains(&cells[0]));
     rows.map(|cells| cells[..cells.len() - 1].join(" | ")).collect()

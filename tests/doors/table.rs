@@ -187,7 +187,13 @@ impl<'a> Asking<'a> {
     }
 
     /// A request that was sent.
-    fn send(&self, from: Ipv4Addr, identity: Option<&Identity>, line: &str, body: &str) -> impl std::io::Read + use<> {
+    fn send(
+        &self,
+        from: Ipv4Addr,
+        identity: Option<&Identity>,
+        line: &str,
+        body: &str,
+    ) -> impl std::io::Read + use<> {
         let client = Protected {
             ca: self.ca,
             identity,

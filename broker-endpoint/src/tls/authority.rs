@@ -17,9 +17,10 @@ use openssl::{
 };
 
 use super::{
-    certificate::{BACKDATED, Certificate, Fingerprint, fingerprint, unix},
+    certificate::{BACKDATED, Certificate, unix},
     error::AuthorityError,
     key::{PrivateKey, PublicKey, common_name, text},
+    peer::{Fingerprint, fingerprint},
 };
 
 /// How many bits of a serial number are random.

@@ -18,10 +18,10 @@ use tokio_openssl::SslStream;
 use tokio_util::either::Either;
 
 use super::{
-    certificate::{PeerCertificate, describe},
     config::{Expiry, Identity, TlsConfig, Trust},
     error::{TlsConfigError, TlsError, TlsPart},
     files::{check_folder, check_validity, expiry, read_certificates, read_key},
+    peer::{PeerCertificate, describe},
     reasons::{library, reasons, session},
     revoked::Revoked,
     transport::Transport,

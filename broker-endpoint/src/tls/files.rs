@@ -9,9 +9,10 @@ use openssl::{
 };
 
 use super::{
-    certificate::{describe, unix},
+    certificate::unix,
     config::{Expiry, Identity},
     error::{TlsConfigError, TlsPart},
+    peer::describe,
     reasons::{library, reasons},
 };
 use crate::file::read_file;

@@ -11,7 +11,7 @@ use openssl::{
     x509::{X509Name, X509NameBuilder, X509Req, X509ReqBuilder},
 };
 
-use super::{certificate::Fingerprint, error::AuthorityError, reasons::reasons};
+use super::{error::AuthorityError, peer::Fingerprint, reasons::reasons};
 
 const CURVE: Nid = Nid::X9_62_PRIME256V1;
 

@@ -16,6 +16,7 @@ mod files;
 #[cfg(test)]
 mod interop_tests;
 mod key;
+mod peer;
 mod pinned;
 mod reasons;
 #[cfg(test)]
@@ -29,11 +30,12 @@ mod transport;
 mod verify;
 
 pub use authority::CertificateAuthority;
-pub use certificate::{Certificate, Fingerprint, PeerCertificate};
+pub use certificate::Certificate;
 pub use config::{Expiry, Identity, Passphrase, TlsConfig, Trust, ZeekTlsOptions};
 pub use context::{RenewTls, TlsContext, peer_certificate};
 pub use error::{AuthorityError, TlsConfigError, TlsError, TlsPart};
 pub use key::{PrivateKey, PublicKey};
+pub use peer::{Fingerprint, PeerCertificate};
 pub use pinned::{PinnedError, connect_pinned};
 pub use revoked::Revoked;
 #[cfg(test)]

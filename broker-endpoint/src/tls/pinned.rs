@@ -11,9 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::either::Either;
 
 use super::{
-    certificate::{Fingerprint, PeerCertificate, describe, fingerprint},
     context::TlsContext,
     error::TlsError,
+    peer::{Fingerprint, PeerCertificate, describe, fingerprint},
     reasons::reasons,
     transport::{Connection, Transport},
 };

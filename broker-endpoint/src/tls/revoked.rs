@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use broker_codec::data::ZeekString;
 use tokio::sync::watch;
 
-use super::certificate::PeerCertificate;
+use super::peer::PeerCertificate;
 
 type IsRevoked = dyn Fn(&PeerCertificate) -> bool + Send + Sync;
 

@@ -8,7 +8,7 @@ use openssl::{
     x509::{X509Ref, X509StoreContextRef, X509VerifyResult},
 };
 
-use super::{certificate::describe, error::TlsError, revoked::Revoked};
+use super::{error::TlsError, peer::describe, revoked::Revoked};
 use crate::sync::lock;
 
 /// The subject of the other side's certificate, if it was refused; when the fault lies with an issuer, that one's too.

@@ -31,24 +31,24 @@ type Asking = Extension<Principal>;
 
 /// What the routes need.
 #[derive(Clone, Debug)]
-struct Issuing {
+pub(crate) struct Issuing {
     authority: Option<Authority>,
     counters: Counters<Counted>,
 }
 
+impl Issuing {
+    pub(crate) const fn new(authority: Option<Authority>, counters: Counters<Counted>) -> Self {
+        Self { authority, counters }
+    }
+}
+
 /// The routes; of a controller without a CA of its own they say so.
-pub(crate) fn routes(
-    authority: Option<&Authority>,
-    counters: &Counters<Counted>,
-) -> OpenApiRouter<Door<Request>> {
+pub(crate) fn routes(issuing: &Issuing) -> OpenApiRouter<Door<Request>> {
     OpenApiRouter::new()
         .routes(routes!(enrolments, enrol))
         .routes(routes!(revoke_enrolment))
         .routes(routes!(issue_certificate))
-        .with_state(Issuing {
-            authority: authority.cloned(),
-            counters: counters.clone(),
-        })
+        .with_state(issuing.clone())
 }
 
 /// The enrolments that wait for their agents

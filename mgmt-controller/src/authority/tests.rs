@@ -5,14 +5,14 @@ use super::*;
 const DAY: Seconds = 24 * 60 * 60;
 
 fn authority(home: &Path) -> Authority {
-    let opened = Authority::open(OwnCa {
+    let own_ca = OwnCa {
         dir: home.join("ca"),
         common_name: "controller:hub".to_owned(),
         names: Vec::new(),
         host: "hub".to_owned(),
         lifetime: Duration::from_secs(60),
-    });
-    opened.unwrap()
+    };
+    Authority::open(own_ca, Revoked::default()).unwrap()
 }
 
 /// What is asked to renew a certificate of this name that has ended so long ago, signed by a key.

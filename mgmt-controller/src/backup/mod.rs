@@ -151,7 +151,9 @@ impl Places {
 
     /// Whether this is a file of theirs, or one that is beside it.
     fn have(&self, file: &Path) -> bool {
-        let Ok(found) = fs::metadata(file) else { return false };
+        let Ok(found) = fs::metadata(file) else {
+            return false;
+        };
         let lock = Lock::path(&self.store);
         let own = Part::iter().map(|part| self.path(part)).chain([lock]);
         own.filter_map(|path| fs::metadata(path).ok())

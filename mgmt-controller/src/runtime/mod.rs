@@ -49,7 +49,7 @@ use tracing::field::display;
 use self::{audited::Audited, log::report_restored, news::NodeNews, peers::BrokerPeers};
 use crate::{
     Counted,
-    authority::{self, Authority, Ports},
+    authority::{Authority, CaError, Ports, routes::Issuing},
     config::{Config, Listener},
     core::{self, CLUSTERS_MAX, Controller, Input, WRITES_MAX, WriteId},
     error::RunError,
@@ -104,6 +104,13 @@ fn about(config: &Config) -> About {
     }
 }
 
+/// The controller's own CA, if it is to have one.
+fn authority(config: &Config) -> Result<Option<Authority>, CaError> {
+    let own = config.own_ca.clone();
+    own.map(|ca| Authority::open(ca, config.daemon.revoked.clone()))
+        .transpose()
+}
+
 async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunError> {
     let mut beginning = Beginning::new(&config.daemon, reread)?;
     let (shared, counted) = (beginning.shared(), beginning.counters.clone());
@@ -111,9 +118,7 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
     let (store, restored) = Store::open(&config.store_dir)?;
     report_restored(&store, &restored);
     enter(&config.daemon.working_dir)?;
-    let authority = config.own_ca.clone();
-    let authority = authority.map(|ca| Authority::open(ca, config.daemon.revoked.clone()));
-    let authority = authority.transpose()?;
+    let authority = authority(&config)?;
     let store_file = store.path();
     files::warn_of_open(
         [&*config.daemon.working_dir, &*config.store_dir, store_file]
@@ -158,12 +163,9 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
     let feed = Feed::new(unix_time().as_secs());
     let open_ports = open_ports(&config, &broker, server.as_ref());
     let page = Page::new(&about.name, open_ports, feed.clone());
+    let issuing = Issuing::new(authority.clone(), counters.clone());
     let of_page = feed.clone();
-    let of_authority = (authority.clone(), counters.clone());
-    let routes = move || {
-        let certificates = authority::routes::routes(of_authority.0.as_ref(), &of_authority.1);
-        routes(of_page.clone(), page.clone(), certificates)
-    };
+    let routes = move || routes(of_page.clone(), page.clone(), &issuing);
     let operators = Operators::serve(socket, http, about, shared, routes, Request::kind).await?;
     let mut runtime = Runtime {
         feed,
