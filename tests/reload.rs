@@ -1,6 +1,6 @@
 //! What a daemon reads again while it runs: certificates, its log level, its configuration file.
 
-use std::{fs, path::Path};
+use std::{fs, net::SocketAddr, path::Path};
 
 use broker_endpoint::tls::{Identity, TlsConfig};
 use mgmt_api::{ClientRequest, ClientResponse, topics};
@@ -12,13 +12,15 @@ use crate::support::{
     home,
     http::failing,
     limit::Limit,
-    mgmtctl::ask,
+    mgmtctl::{self, ask},
     peer::{Peer, data_of},
+    secure::Protected,
+    websocket::request,
     zeek_client::ZeekClient,
 };
 
-/// How many connections are there while certificates are renewed.
-const LIVE: usize = 50;
+/// How many connections are there while certificates are renewed: over Broker, WebSocket, and HTTP.
+const LIVE: [usize; 3] = [18, 16, 16];
 
 /// Files as a certificate's owner has them: certificate, key and the CA of others.
 struct Installed {
@@ -60,6 +62,9 @@ impl Installed {
                 "Management::Controller::tls_options_websocket=Cluster::WebSocketTLSOptions($cert_file=\"{certificate}\", \
                  $key_file=\"{key}\")"
             ),
+            "--http-listen=127.0.0.1:0".to_owned(),
+            format!("--http-certificate={certificate}"),
+            format!("--http-key={key}"),
         ]
     }
 }
@@ -97,18 +102,53 @@ fn zeek_client_is_served(controller: &mut Controller, ca: &Authority) -> bool {
     outcome.exit == 0
 }
 
+/// Stages a configuration over HTTP, of which there is an event.
+fn stage(to: SocketAddr, ca: &Authority, token: &str) {
+    let client = Protected {
+        ca: &ca.path("ca.pem"),
+        identity: None,
+    };
+    let staged = client.ask(
+        to,
+        "PUT /v1/clusters/default/configurations/staged",
+        &format!("{token}If-None-Match: *\r\n"),
+        r#"{"instances": [], "nodes": []}"#,
+    );
+    let staged = staged.expect("its CA is the one now");
+    assert!(staged.starts_with("HTTP/1.1 200 OK\r\n"), "{staged}");
+}
+
 #[test]
 fn certificates_are_renewed_under_live_connections() {
+    // Connections are not to wait for it.
+    mgmtctl::binary();
     let home = home();
     let [old, new] = ["Old CA", "New CA"].map(Authority::new);
     let installed = Installed::new(home.path(), &old);
     let mut controller = Controller::start_in(&home, &installed.settings());
     let directory = controller.working_dir("controller");
     let tls = of(&old);
-    let mut live: Vec<Peer> = (0..LIVE)
+    assert!(zeek_client_is_served(&mut controller, &old));
+    let ca = old.path("ca.pem");
+    let client = Protected {
+        ca: &ca,
+        identity: None,
+    };
+    // Each may have so many streams of events.
+    let token = |name: &str| {
+        let made = ask(&directory, &["token", "create", name, "--role", "deploy"]);
+        format!("Authorization: Bearer {}\r\n", made.printed().trim_end())
+    };
+    let tokens = ["a", "b"].map(token);
+    let (websocket, http) = (controller.websocket(), controller.daemon.listens("http"));
+    let [peers, clients, readers] = LIVE.map(|number| 0..number);
+    let mut peers: Vec<Peer> = peers
         .map(|_| Peer::connect(controller.broker(), tls.clone(), topics::CONTROLLER))
         .collect();
-    assert!(zeek_client_is_served(&mut controller, &old));
+    let clients = clients.map(|_| client.websocket(websocket));
+    let mut clients: Vec<_> = clients.collect::<Result<_, _>>().expect("they are good");
+    let readers = readers.zip(tokens.iter().cycle());
+    let mut readers: Vec<_> = readers.map(|(_, token)| client.events(http, token)).collect();
 
     installed.renew(&new);
     for _ in 0..100 {
@@ -121,19 +161,32 @@ fn certificates_are_renewed_under_live_connections() {
         "reloaded certificates, tokens, roles and logs, log level info\n"
     );
 
+    // Each is used before a client would have to answer a second ping.
+    for (number, peer) in peers.iter_mut().enumerate() {
+        answers(peer, &format!("peer-{number}"));
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        let reqid = format!("client-{number}");
+        client.send(&request("get_instances_request", &reqid, &[]));
+        client.text_about(&reqid);
+    }
+    stage(http, &new, &tokens[0]);
+    for reader in &mut readers {
+        reader.next();
+    }
+    drop((peers, clients, readers));
+
     Peer::connect(controller.broker(), of(&new), topics::CONTROLLER);
     Peer::cannot_connect(controller.broker(), tls);
     assert!(zeek_client_is_served(&mut controller, &new));
     assert!(!zeek_client_is_served(&mut controller, &old));
-    for (number, peer) in live.iter_mut().enumerate() {
-        answers(peer, &format!("live-{number}"));
-    }
-    drop(live);
+    client
+        .websocket(websocket)
+        .expect_err("its CA is not the one any more");
+    client.ask(http, "GET /livez", "", "").expect_err("likewise");
     let Remains { stderr, .. } = controller.stop();
-    assert!(
-        stderr.contains("reloaded certificates, tokens, roles and logs"),
-        "{stderr}"
-    );
+    let reloads = stderr.matches("reloaded certificates, tokens, roles and logs").count();
+    assert!((1..=101).contains(&reloads), "{reloads}: {stderr}");
     assert!(!stderr.contains("nothing was reloaded"), "{stderr}");
 }
 

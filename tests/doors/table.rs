@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{BufRead, BufReader, Read as _, Write},
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     path::Path,
 };
 
@@ -292,15 +292,12 @@ impl<'a> Asking<'a> {
         let refused = lines.filter(|line| line["outcome"] == "refused" && line["door"] == "http");
         let addresses: Vec<Ipv4Addr> = refused
             .map(|line| {
-                let address: SocketAddr = line["address"]
+                let address: SocketAddrV4 = line["address"]
                     .as_str()
                     .expect("text")
                     .parse()
                     .expect("an address");
-                match address.ip() {
-                    std::net::IpAddr::V4(address) => address,
-                    other => panic!("{other}"),
-                }
+                *address.ip()
             })
             .collect();
         assert_eq!(addresses.len(), self.refused.len(), "one line each");
