@@ -185,7 +185,9 @@ fn certificates_are_renewed_under_live_connections() {
         .expect_err("its CA is not the one any more");
     client.ask(http, "GET /livez", "", "").expect_err("likewise");
     let Remains { stderr, .. } = controller.stop();
-    let reloads = stderr.matches("reloaded certificates, tokens, roles and logs").count();
+    let reloads = stderr
+        .matches("reloaded certificates, tokens, roles and logs")
+        .count();
     assert!((1..=101).contains(&reloads), "{reloads}: {stderr}");
     assert!(!stderr.contains("nothing was reloaded"), "{stderr}");
 }

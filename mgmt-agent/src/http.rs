@@ -8,7 +8,7 @@ use mgmt_api::{
 use mgmt_daemon::http::{
     Answer, Door, OpenApiRouter, Problem,
     axum::{self, body::Bytes, extract::Path, http::StatusCode, response::Response},
-    metrics_at, read, utoipa,
+    metrics_at, read, read_body, utoipa,
     utoipa_axum::routes,
 };
 
@@ -116,7 +116,7 @@ async fn node_metrics(operator: Operator, Path(node): Path<String>) -> Result<Re
     responses((status = 200, body = Changed, description = "The nodes that end"), (status = 404), (status = 409), (status = 503)),
 )]
 async fn stop(operator: Operator, body: Bytes) -> Answered {
-    operator.asks(OperatorRequest::Stop(read(&body)?)).await
+    operator.asks(OperatorRequest::Stop(read_body(body).await?)).await
 }
 
 /// Start nodes that were stopped
@@ -130,5 +130,7 @@ async fn stop(operator: Operator, body: Bytes) -> Answered {
     responses((status = 200, body = Changed, description = "The nodes that are started"), (status = 404), (status = 409), (status = 503)),
 )]
 async fn start(operator: Operator, body: Bytes) -> Answered {
-    operator.asks(OperatorRequest::Start(read(&body)?)).await
+    operator
+        .asks(OperatorRequest::Start(read_body(body).await?))
+        .await
 }

@@ -73,6 +73,21 @@ impl Principal {
         grant.unwrap_or_else(|| Grant::of(Role::Admin, None))
     }
 
+    /// By what it is told from others that share something with it: its token, its certificate or its user, whatever connection it has.
+    pub fn name(&self) -> String {
+        match (&self.transport, &self.certificate) {
+            (Transport::ControlSocket { uid, .. }, _) => format!("user {uid}"),
+            (
+                Transport::Http {
+                    by: Proof::Token { name },
+                },
+                _,
+            ) => format!("token {name}"),
+            (_, Some(shown)) => format!("certificate {}", shown.fingerprint),
+            (_, None) => self.to_string(),
+        }
+    }
+
     /// Whether it has a role in a cluster; without one, in all of them.
     pub fn has(&self, role: Role, cluster: Option<&str>) -> bool {
         let grant = self.grant.as_ref();

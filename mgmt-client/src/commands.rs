@@ -293,7 +293,7 @@ pub(crate) fn not_printed() -> Option<&'static io::Error> {
 
 /// Says something beside what is printed.
 pub(crate) fn note(text: &str) {
-    let _ = write!(std::io::stderr().lock(), "mgmtctl: {}", escaped_lines(text));
+    let _ = write!(io::stderr().lock(), "mgmtctl: {}", escaped_lines(text));
 }
 
 /// What begins with a command.

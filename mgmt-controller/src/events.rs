@@ -3,7 +3,7 @@
 //! | limit | then |
 //! |---|---|
 //! | [`EVENTS_MAX`] events are remembered | a reader that is further behind gets [`RESET`], and then what is remembered |
-//! | [`READERS_MAX`] readers at a time | a further one is refused |
+//! | [`READERS_MAX`] readers at a time over TCP, [`READERS_OF_ONE_MAX`] of one token or certificate; as many besides on the control socket | a further one is refused |
 //!
 //! Readers fetch at their own pace; no event waits for one. They hear of clusters that they may read.
 
@@ -16,12 +16,12 @@ use std::{
 
 use futures_util::{Stream, stream::unfold};
 use mgmt_api::{
-    Principal,
+    Principal, Transport,
     access::Role,
     operator::{Event, RESET},
 };
 use mgmt_daemon::http::{
-    Lasting, OpenApiRouter, Problem,
+    Lasting, OpenApiRouter, Problem, Share, Shares,
     axum::{
         self, Extension,
         extract::{Query, State},
@@ -33,7 +33,7 @@ use mgmt_daemon::http::{
 };
 use serde::Deserialize;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::watch,
     time::{Instant, sleep_until},
 };
 
@@ -44,6 +44,9 @@ const EVENTS_MAX: usize = 10_000;
 
 /// How many readers there may be at a time.
 const READERS_MAX: usize = 32;
+
+/// How many of them may be of one token or certificate.
+const READERS_OF_ONE_MAX: usize = 8;
 
 /// How long a stream is silent at most. A reader that hears nothing for longer has lost it.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
@@ -59,7 +62,9 @@ struct Shared {
     kept: Mutex<Kept>,
     /// How many events there have been: readers wait for the next.
     count: watch::Sender<u64>,
-    places: Arc<Semaphore>,
+    /// For readers over TCP, and on the control socket, whose readers so find theirs.
+    remote: Shares<String>,
+    local: Shares<String>,
 }
 
 #[derive(Debug, Default)]
@@ -110,7 +115,8 @@ impl Feed {
             run,
             kept: Mutex::default(),
             count: watch::channel(0).0,
-            places: Arc::new(Semaphore::new(READERS_MAX)),
+            remote: Shares::new(READERS_MAX, READERS_OF_ONE_MAX),
+            local: Shares::new(READERS_MAX, READERS_MAX),
         }))
     }
 
@@ -138,8 +144,14 @@ impl Feed {
     }
 
     fn reader(self, wanted: Wanted, principal: Principal, last_id: Option<&[u8]>) -> Result<Reader, Problem> {
-        let place = Arc::clone(&self.0.places).try_acquire_owned().map_err(|_| {
-            let reason = format!("{READERS_MAX} readers follow events already: end one, or try again later");
+        let places = match principal.transport {
+            Transport::ControlSocket { .. } => &self.0.local,
+            _ => &self.0.remote,
+        };
+        let place = places.take(principal.name(), 1).ok_or_else(|| {
+            let reason = format!(
+                "{READERS_MAX} readers follow events already, or {READERS_OF_ONE_MAX} by this token or certificate: end one, or try again later"
+            );
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason)
         })?;
         let mut reader = Reader {
@@ -243,7 +255,7 @@ struct Reader {
     /// The number of the event that comes next; none if what the reader has is not known.
     next: Option<u64>,
     woken: watch::Receiver<u64>,
-    _place: OwnedSemaphorePermit,
+    _place: Share<String>,
 }
 
 impl Reader {

@@ -20,7 +20,7 @@ use mgmt_daemon::http::{
         },
         response::IntoResponse,
     },
-    read,
+    read, read_body,
     utoipa::{self, OpenApi},
     utoipa_axum::routes,
 };
@@ -186,7 +186,7 @@ async fn configuration(
 )]
 async fn stage(operator: Operator, Path(cluster): Path<String>, headers: HeaderMap, body: Bytes) -> Answered {
     let request = ClusterRequest::Stage {
-        configuration: read(&body)?,
+        configuration: read_body(body).await?,
         expected: expected(&headers)?,
     };
     operator.asks(Request::Of(cluster, request)).await
@@ -331,7 +331,7 @@ async fn history(operator: Operator, Path((cluster, node)): Path<(String, String
     responses((status = 200, body = Changed, description = "The nodes that end, and what cannot be done"), (status = 404), (status = 409), (status = 503)),
 )]
 async fn stop(operator: Operator, Path(cluster): Path<String>, body: Bytes) -> Answered {
-    let request = ClusterRequest::Stop(read(&body)?);
+    let request = ClusterRequest::Stop(read_body(body).await?);
     operator.asks(Request::Of(cluster, request)).await
 }
 
@@ -346,7 +346,7 @@ async fn stop(operator: Operator, Path(cluster): Path<String>, body: Bytes) -> A
     responses((status = 200, body = Changed, description = "The nodes that are started, and what cannot be done"), (status = 404), (status = 409), (status = 503)),
 )]
 async fn start(operator: Operator, Path(cluster): Path<String>, body: Bytes) -> Answered {
-    let request = ClusterRequest::Start(read(&body)?);
+    let request = ClusterRequest::Start(read_body(body).await?);
     operator.asks(Request::Of(cluster, request)).await
 }
 
@@ -359,7 +359,7 @@ async fn start(operator: Operator, Path(cluster): Path<String>, body: Bytes) -> 
     responses((status = 200, body = Changed, description = "The nodes that are restarted, and what cannot be done"), (status = 404), (status = 409), (status = 503)),
 )]
 async fn restart(operator: Operator, Path(cluster): Path<String>, body: Bytes) -> Answered {
-    let request = ClusterRequest::Restart(read(&body)?);
+    let request = ClusterRequest::Restart(read_body(body).await?);
     operator.asks(Request::Of(cluster, request)).await
 }
 

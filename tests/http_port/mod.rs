@@ -2,6 +2,7 @@
 
 mod described;
 mod roles;
+mod shares;
 mod tls;
 
 use std::{

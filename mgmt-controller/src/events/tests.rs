@@ -108,6 +108,31 @@ async fn only_so_many_readers_follow_at_a_time() {
 }
 
 #[tokio::test]
+async fn a_token_has_a_share_of_the_readers_and_the_control_socket_its_own() {
+    let feed = Feed::new(7);
+    let reads = |name: &str| {
+        let principal = Principal {
+            transport: Transport::Http {
+                by: Proof::Token { name: name.into() },
+            },
+            grant: Some(Grant::of(Role::Read, None)),
+            ..testkit::operator()
+        };
+        feed.clone().reader(Wanted::default(), principal, None)
+    };
+    let mut readers = Vec::new();
+    for name in ["a", "b", "c", "d"] {
+        readers.extend((0..READERS_OF_ONE_MAX).map(|_| reads(name).unwrap()));
+        assert!(reads(name).is_err(), "{name} has its share");
+    }
+    assert!(reads("e").is_err(), "all are taken");
+    reader(&feed, 0, None, None);
+    readers.pop();
+    assert!(reads("a").is_err());
+    assert!(reads("e").is_ok());
+}
+
+#[tokio::test]
 async fn a_reader_hears_of_no_cluster_that_it_may_not_read() {
     let feed = Feed::new(7);
     for cluster in ["a", "b", "a", "default"] {

@@ -11,7 +11,10 @@ use axum::{
     extract::{Request, State},
     http::{
         HeaderMap, HeaderName, Method, StatusCode,
-        header::{ACCEPT, AUTHORIZATION, HOST, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE},
+        header::{
+            ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HOST, ORIGIN, RETRY_AFTER, TRANSFER_ENCODING,
+            WWW_AUTHENTICATE,
+        },
     },
     middleware::Next,
     response::{IntoResponse, Response},
@@ -26,7 +29,14 @@ use counters::Counters;
 use data_encoding::BASE64;
 use mgmt_api::{Principal, Proof, Transport, access::Grant};
 
-use super::{answer::Problem, connection::BODY_BYTES_MAX, guard::Guard, note::Note, stranger::Stranger};
+use super::{
+    answer::Problem,
+    connection::BODY_BYTES_MAX,
+    guard::Guard,
+    note::Note,
+    shares::{Share, Shares},
+    stranger::Stranger,
+};
 use crate::{
     Counted,
     grants::{Grants, Recognized, Shown, principals},
@@ -41,6 +51,12 @@ const FOR_STRANGERS: &str = "/v1/certificates";
 /// The longest body of such a request, in bytes.
 const STRANGERS_BODY_BYTES_MAX: usize = 64 * 1024;
 
+/// How many bytes the bodies of requests may have that are read, or not answered yet.
+pub(super) const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How many of them may be of one token or certificate.
+pub(super) const BODIES_OF_ONE_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
+
 /// What decides whether a request that comes over TCP is let in.
 #[derive(Debug)]
 pub(super) struct Entrance {
@@ -50,6 +66,8 @@ pub(super) struct Entrance {
     pub(super) hosts: Vec<String>,
     pub(super) tls: Option<TlsContext>,
     pub(super) revoked: Revoked,
+    /// Memory for bodies.
+    pub(super) bodies: Shares<String>,
     pub(super) counters: Counters<Counted>,
 }
 
@@ -94,12 +112,15 @@ pub(super) async fn admit(
         return next.run(request).await;
     }
     let admitted = if request.uri().path() == FOR_STRANGERS {
-        entrance.let_stranger_in(&caller, &note, request).await
+        entrance
+            .let_stranger_in(&caller, &note, request)
+            .await
+            .map(|request| (request, None))
     } else {
         entrance.let_in(&caller, &note, request).await
     };
     match admitted {
-        Ok(request) => next.run(request).await,
+        Ok((request, _body)) => next.run(request).await,
         Err(problem) => refuse(problem),
     }
 }
@@ -168,10 +189,17 @@ impl Entrance {
     }
 
     /// The whole request, with whom it is of. Only who may change something can have a body read, and has to be who that is when it is there.
-    async fn let_in(&self, caller: &Caller, note: &Note, request: Request) -> Result<Request, Problem> {
+    /// Returns what its body takes of the memory for bodies, too.
+    async fn let_in(
+        &self,
+        caller: &Caller,
+        note: &Note,
+        request: Request,
+    ) -> Result<(Request, Option<Share<String>>), Problem> {
         let mut principal = self.principal(caller, request.headers())?;
         note.is_of(&principal);
         let (parts, mut body) = request.into_parts();
+        let mut share = None;
         if parts.method != Method::GET && parts.method != Method::HEAD {
             // A browser adds it to whatever a page of anyone has it send.
             if is_basic(&parts.headers) {
@@ -180,12 +208,34 @@ impl Entrance {
                 return Err(Problem::new(StatusCode::FORBIDDEN, detail));
             }
             principal.check_changes()?;
+            share = Some(self.memory_for(&principal, &parts.headers)?);
             body = Body::from(whole(body, BODY_BYTES_MAX).await?);
             principal = self.principal(caller, &parts.headers)?;
         }
         let mut request = Request::from_parts(parts, body);
         request.extensions_mut().insert(principal);
-        Ok(request)
+        Ok((request, share))
+    }
+
+    /// Memory for a body that is as long as the head says, or that may be as long as any.
+    fn memory_for(&self, principal: &Principal, headers: &HeaderMap) -> Result<Share<String>, Problem> {
+        let length = single(headers, &CONTENT_LENGTH).and_then(|length| length.parse().ok());
+        let length = match length {
+            Some(length) if length <= BODY_BYTES_MAX => length,
+            // The rest is refused when it comes.
+            _ if headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING) => {
+                BODY_BYTES_MAX
+            }
+            _ => 0,
+        };
+        self.bodies.take(principal.name(), length).ok_or_else(|| {
+            let detail = format!(
+                "too many long requests are under way, of which one token or certificate may have {} MiB and all together {} MiB: try again later",
+                BODIES_OF_ONE_BYTES_MAX >> 20,
+                BODIES_BYTES_MAX >> 20
+            );
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).with(RETRY_AFTER, "1")
+        })
     }
 
     /// Whose request it is.

@@ -1,13 +1,14 @@
 //! What is answered: JSON; and what is told of a request that was not carried out, as RFC 9457 has it.
 
 use axum::{
-    body::to_bytes,
+    body::{Bytes, to_bytes},
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use broker_codec::data::ZeekString;
 use mgmt_api::operator::{NotDone, NotDoneKind};
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::task::spawn_blocking;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{RefOr, Schema},
@@ -18,6 +19,9 @@ pub(super) const PROBLEM: &str = "application/problem+json";
 
 /// How much is read of an answer of axum's own, in bytes.
 const TEXT_BYTES_MAX: usize = 4096;
+
+/// A longer body is not read in a task: others wait for that.
+const INLINE_BYTES_MAX: usize = 64 * 1024;
 
 /// Why a request was not carried out, for the audit log.
 #[derive(Clone, Debug)]
@@ -164,6 +168,19 @@ impl IntoResponse for Answer {
     }
 }
 
+/// What the body of a request says, as JSON; on a thread for blocking work if it is long.
+///
+/// # Errors
+///
+/// 400, with the place in the body.
+pub async fn read_body<T: DeserializeOwned + Send + 'static>(body: Bytes) -> Result<T, Problem> {
+    if body.len() <= INLINE_BYTES_MAX {
+        return read(&body);
+    }
+    let reads = spawn_blocking(move || read(&body));
+    reads.await.unwrap_or_else(|_ending| Err(Problem::ending()))
+}
+
 /// What a body says, as a JSON object.
 ///
 /// # Errors
@@ -179,4 +196,35 @@ pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         return Err(wrong("it is a JSON array, and no object"));
     }
     serde_json::from_slice(body).map_err(|error| wrong(&error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use serde::{Deserialize, Deserializer};
+
+    use super::*;
+
+    /// The thread that has read it.
+    #[derive(Debug)]
+    struct ReadBy(thread::ThreadId);
+
+    impl<'de> Deserialize<'de> for ReadBy {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            String::deserialize(deserializer)?;
+            Ok(Self(thread::current().id()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_body_is_read_on_another_thread() {
+        for (length, is_here) in [(INLINE_BYTES_MAX - 2, true), (INLINE_BYTES_MAX - 1, false)] {
+            let body = format!("\"{}\"", "x".repeat(length));
+            let ReadBy(thread) = read_body(body.into()).await.unwrap();
+            assert_eq!(thread == thread::current().id(), is_here, "{length}");
+        }
+        let wrong = read_body::<String>("x".repeat(INLINE_BYTES_MAX + 1).into()).await;
+        assert_eq!(wrong.unwrap_err().status, StatusCode::BAD_REQUEST);
+    }
 }

@@ -24,6 +24,7 @@ mod guard;
 mod note;
 mod own;
 mod relay;
+mod shares;
 mod socket;
 mod stranger;
 mod tcp;
@@ -34,12 +35,13 @@ pub use utoipa;
 pub use utoipa_axum::{self, router::OpenApiRouter};
 
 pub use self::{
-    answer::{Answer, Outcome, Problem, read},
+    answer::{Answer, Outcome, Problem, read, read_body},
     connection::Lasting,
     door::{Asked, Door, Operator, Operators, Shared},
     exchange::exchange,
     note::Note,
     relay::metrics_at,
+    shares::{Share, Shares},
     stranger::Stranger,
     watch::Watch,
 };

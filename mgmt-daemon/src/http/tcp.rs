@@ -3,16 +3,12 @@
 //! | limit | then |
 //! |---|---|
 //! | [`CONNECTIONS_MAX`] connections, [`CONNECTIONS_OF_ADDRESS_MAX`] of an address, with IPv6 of its /64 | a further one is closed at once, and counted |
+//! | [`BODIES_BYTES_MAX`] in bodies of requests, [`BODIES_OF_ONE_BYTES_MAX`] of one token or certificate | a further one is refused |
 //! | [`HANDSHAKE_TIMEOUT`] for the TLS handshake, [`HEAD_TIMEOUT`] for a request's head | the connection is closed |
 //!
 //! Heads, bodies and the time that a connection may last have the limits of the control socket's ([`connection`](super::connection)).
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Extension, Router, http::StatusCode, middleware};
 use broker_endpoint::{
@@ -26,12 +22,13 @@ use tokio::{
 };
 
 use super::{
-    admit::{Caller, Entrance, admit},
+    admit::{BODIES_BYTES_MAX, BODIES_OF_ONE_BYTES_MAX, Caller, Entrance, admit},
     answer::Problem,
     audited::audit,
     connection::{self, Lasting, complete},
     door::Shared,
     guard::{Guard, network},
+    shares::Shares,
 };
 use crate::{Counted, config::HttpConfig, error::HostError};
 
@@ -85,6 +82,7 @@ impl TcpServer {
             hosts: config.hosts.clone(),
             tls: tls.clone(),
             revoked: config.tls.revoked(),
+            bodies: Shares::new(BODIES_BYTES_MAX, BODIES_OF_ONE_BYTES_MAX),
             counters: shared.counters.clone(),
         });
         let routes = complete(routes)
@@ -98,52 +96,13 @@ impl TcpServer {
     }
 }
 
-/// The connections that there are, by address.
-#[derive(Clone, Debug, Default)]
-struct Places(Arc<Mutex<HashMap<IpAddr, usize>>>);
-
-/// The place of a connection, which is free again when this is dropped.
-struct Place {
-    places: Places,
-    address: IpAddr,
-}
-
-impl Places {
-    fn take(&self, address: IpAddr) -> Option<Place> {
-        let address = network(address);
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_address = taken.get(&address).copied().unwrap_or_default();
-        if of_address >= CONNECTIONS_OF_ADDRESS_MAX || taken.values().sum::<usize>() >= CONNECTIONS_MAX {
-            return None;
-        }
-        taken.insert(address, of_address + 1);
-        drop(taken);
-        Some(Place {
-            places: self.clone(),
-            address,
-        })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut taken = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = taken.get(&self.address).map_or(0, |of_address| of_address - 1);
-        if left == 0 {
-            taken.remove(&self.address);
-        } else {
-            taken.insert(self.address, left);
-        }
-    }
-}
-
 /// Connections end with this task.
 async fn accept(listener: TcpListener, routes: Router, entrance: Arc<Entrance>) {
-    let places = Places::default();
+    let places = Shares::new(CONNECTIONS_MAX, CONNECTIONS_OF_ADDRESS_MAX);
     let mut connections = JoinSet::new();
     loop {
         match listener.accept().await {
-            Ok((stream, address)) => match places.take(address.ip()) {
+            Ok((stream, address)) => match places.take(network(address.ip()), 1) {
                 Some(place) => {
                     let (routes, entrance) = (routes.clone(), Arc::clone(&entrance));
                     connections.spawn(async move {
@@ -216,33 +175,5 @@ async fn may_no_more(entrance: &Entrance, caller: &Caller, lasting: &Lasting) {
         if lasting.has_begun() && !entrance.still_knows(caller) {
             return;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_has_so_many_places_and_leaves_others_theirs() {
-        let places = Places::default();
-        let address = |number: u8| IpAddr::from([127, 0, 0, number]);
-        let mut taken = Vec::new();
-        for number in 1..=4 {
-            let of_one = (0..CONNECTIONS_OF_ADDRESS_MAX).map(|_| places.take(address(number)).unwrap());
-            taken.push(of_one.collect::<Vec<_>>());
-            assert!(places.take(address(number)).is_none());
-        }
-        assert!(places.take(address(5)).is_none(), "all are taken");
-        drop(taken);
-        let network = |number: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, number]);
-        let mut taken: Vec<Vec<Place>> = Vec::new();
-        let of_one = (0..64).map(|number| places.take(network(number)).unwrap());
-        taken.push(of_one.collect());
-        assert!(places.take(network(64)).is_none());
-        taken[0].pop();
-        assert!(places.take(address(5)).is_some());
-        drop(taken);
-        assert!(places.0.lock().unwrap().is_empty());
     }
 }
