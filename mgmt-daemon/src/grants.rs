@@ -239,7 +239,10 @@ fn changed<T>(
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{
+        fs,
+        task::{Context, Waker},
+    };
 
     use broker_endpoint::tls::Fingerprint;
     use mgmt_api::access::Role;
