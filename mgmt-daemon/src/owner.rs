@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{MetadataExt, chown},
+    os::unix::fs::{MetadataExt, lchown},
     path::Path,
 };
 
@@ -40,7 +40,8 @@ impl Owner {
     /// If that is not possible.
     pub fn give(&self, path: &Path) -> io::Result<()> {
         match self.0 {
-            Some((uid, gid)) => chown(path, Some(uid), Some(gid)),
+            // A link that its owner has put there meanwhile is not followed.
+            Some((uid, gid)) => lchown(path, Some(uid), Some(gid)),
             None => Ok(()),
         }
     }

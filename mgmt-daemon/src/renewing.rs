@@ -78,14 +78,22 @@ impl Renewing {
         let task = tokio::spawn(async move {
             loop {
                 let left = wait(&path).await;
-                let outcome = match renew().await {
-                    Ok(()) => used(tls.clone(), path.clone()).await,
-                    Err(reason) => Err(reason),
-                };
-                let is_done = outcome.is_ok();
-                tell_of(outcome, &path, &counters, &tell);
-                if !is_done {
+                let mut renewed = renew().await;
+                // What is renewed is not due again, and has to come into use.
+                loop {
+                    let outcome = match renewed.clone() {
+                        Ok(()) => used(tls.clone(), path.clone()).await,
+                        Err(reason) => Err(reason),
+                    };
+                    let is_done = outcome.is_ok();
+                    tell_of(outcome, &path, &counters, &tell);
+                    if is_done {
+                        break;
+                    }
                     sleep(retry(left)).await;
+                    if renewed.is_err() {
+                        renewed = renew().await;
+                    }
                 }
             }
         });

@@ -97,9 +97,12 @@ impl CertificateAuthority {
     ///
     /// # Errors
     ///
-    /// If the date of this CA cannot be read.
+    /// If this CA has ended.
     pub fn valid_for(&self, now: i64, lifetime: i64) -> Result<Range<i64>, AuthorityError> {
         let end = unix(self.certificate.not_after())?;
+        if end <= now {
+            return Err(AuthorityError::Expired);
+        }
         Ok(now - BACKDATED..end.min(now.saturating_add(lifetime)))
     }
 

@@ -117,6 +117,10 @@ pub enum AuthorityError {
     NotPem { what: &'static str, reason: String },
     #[error("its key is not one of ECDSA on the curve P-256")]
     OtherKey,
+    #[error(
+        "the CA has expired: move its directory away, restart the controller, and enrol all agents again"
+    )]
+    Expired,
     #[error("it is not signed by its own key")]
     NotSigned,
     #[error("the private key does not belong to the certificate")]

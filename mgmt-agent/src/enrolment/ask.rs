@@ -19,9 +19,6 @@ use mgmt_daemon::http::{
 use serde::Deserialize;
 use tokio::{net::TcpStream, time::timeout};
 
-/// How long it may take to connect.
-const CONNECT_MAX: Duration = Duration::from_secs(10);
-
 /// How long all of it may take.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
@@ -92,7 +89,7 @@ async fn ask(
     let unreachable = |reason: String| AskError::Unreachable { url: url(), reason };
     let stream = TcpStream::connect(place).await;
     let stream = stream.map_err(|error| unreachable(error.to_string()))?;
-    let connected = connect_pinned(stream, &Fingerprint(enrolled.ca), CONNECT_MAX).await;
+    let connected = connect_pinned(stream, &Fingerprint(enrolled.ca), ANSWER_MAX).await;
     let (stream, server) = connected.map_err(|source| AskError::Other { url: url(), source })?;
     let is_controller = |name: &str| name.starts_with(CONTROLLER_PREFIX);
     let mut names = server.names.iter().filter_map(|name| name.as_str());

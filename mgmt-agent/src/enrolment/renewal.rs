@@ -4,15 +4,12 @@ use std::io;
 
 use broker_endpoint::{
     read_file,
-    tls::{AuthorityError, Certificate, PrivateKey, RenewTls},
+    tls::{AuthorityError, PrivateKey, RenewTls},
     with_causes,
 };
 use counters::Counters;
-use mgmt_api::{
-    WallClock,
-    operator::enrolment::{CertificateRequest, Enrolled, RENEWABLE, Renews},
-};
-use mgmt_daemon::{Counted, owner::Owner, process::unix_time, renewing::Renewing};
+use mgmt_api::operator::enrolment::{CertificateRequest, Enrolled, Renews};
+use mgmt_daemon::{Counted, owner::Owner, renewing::Renewing};
 use tokio::task::spawn_blocking;
 
 use super::{Place, ask};
@@ -62,19 +59,6 @@ fn prepare(place: &Place) -> Result<Prepared, String> {
         .read()?
         .ok_or("enrolment.json is not there any more: enrol again")?;
     let pem = read_file(&place.certificate()).map_err(unreadable)?;
-    let old = Certificate::from_pem(&pem).map_err(unusable)?;
-    let end = old.valid().map_err(unusable)?.end;
-    let now = unix_time();
-    if u64::try_from(end.saturating_add(RENEWABLE)).unwrap_or_default() < now.as_secs() {
-        let at = WallClock::from_unix(std::time::Duration::from_secs(
-            u64::try_from(end).unwrap_or_default(),
-        ));
-        return Err(format!(
-            "it has expired at {at}, and could be renewed for 30 days after that: enrol again (mgmtctl enroll {} at the controller, then mgmt-agent enroll \
-             here)",
-            enrolled.name
-        ));
-    }
     let old_key = PrivateKey::from_pem(&read_file(&place.key()).map_err(unreadable)?).map_err(unusable)?;
     let key = place
         .next_key(Owner::default())

@@ -18,9 +18,6 @@ const NAME_BYTES_MAX: usize = 64;
 /// How the name begins for which a controller has a certificate of its own CA. No instance can be called so.
 pub const CONTROLLER_PREFIX: &str = "controller:";
 
-/// For how long after its end a certificate is still good for its renewal, in seconds.
-pub const RENEWABLE: i64 = 30 * 24 * 60 * 60;
-
 /// An enrolment that waits for its agent, without what is secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Enrolment {

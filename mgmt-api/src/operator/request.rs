@@ -101,10 +101,7 @@ pub struct Reloaded {
 impl fmt::Display for Reloaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { log_level, .. } = self;
-        write!(
-            f,
-            "reloaded certificates, tokens, roles and logs, log level {log_level}"
-        )?;
+        write!(f, "reloaded, log level {log_level}")?;
         match &self.needs_restart[..] {
             [] => Ok(()),
             settings => write!(

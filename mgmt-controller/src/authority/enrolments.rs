@@ -117,6 +117,10 @@ pub(super) fn add(entries: &mut Vec<Entry>, new: Entry, now: Seconds) -> Result<
         ));
     }
     entries.retain(|entry| entry.instance != new.instance);
+    // Used ones are there for answers that were lost.
+    if entries.len() >= ENROLMENTS_MAX {
+        entries.retain(|entry| entry.key.is_none());
+    }
     if entries.len() >= ENROLMENTS_MAX {
         return conflict(format!(
             "there are {ENROLMENTS_MAX} enrolments already: revoke one that is not used"

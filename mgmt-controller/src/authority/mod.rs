@@ -12,6 +12,7 @@ mod files;
 pub(crate) mod routes;
 
 use std::{
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
@@ -28,7 +29,7 @@ use mgmt_api::{
         NotDone, NotDoneKind,
         enrolment::{
             CONTROLLER_PREFIX, Enrolled, EnrolmentToken, Enrolments, IssuedCertificate, MadeEnrolment,
-            NewEnrolment, RENEWABLE, Renews, can_be_enrolled, host_and_port,
+            NewEnrolment, Renews, can_be_enrolled, host_and_port,
         },
     },
 };
@@ -37,6 +38,9 @@ use tokio::task::spawn_blocking;
 
 use self::enrolments::{Entry, Refused};
 pub use self::files::{CaError, look};
+
+/// For how long after its end a certificate is still good for its renewal.
+const RENEWABLE: Seconds = 30 * 24 * 60 * 60;
 
 /// The names of the files.
 pub(crate) const CA_FILE: &str = "ca.pem";
@@ -69,6 +73,15 @@ pub struct OwnCa {
 }
 
 impl OwnCa {
+    /// Whether the controller answers to this name or address in a request.
+    fn is_known_as(&self, host: &str) -> bool {
+        let is_named = |name: &String| match name.strip_prefix('*') {
+            Some(end) => host.ends_with(end),
+            None => name.eq_ignore_ascii_case(host),
+        };
+        host.parse::<IpAddr>().is_ok() || self.names.iter().any(is_named)
+    }
+
     /// The controller's name.
     fn controller(&self) -> &str {
         self.common_name
@@ -157,9 +170,16 @@ impl Authority {
             None => format!("https://{}:{}", config.host, ports.http),
             Some(url) => url.trim_end_matches('/').to_owned(),
         };
-        if host_and_port(&url).is_none() {
-            let reason = format!("{url:?} is no URL of a controller, as in https://hub.example.org:2148");
-            return Err(NotDone::new(NotDoneKind::Invalid, reason));
+        let invalid = |reason| NotDone::new(NotDoneKind::Invalid, reason);
+        let (host, _) = host_and_port(&url).ok_or_else(|| {
+            invalid(format!(
+                "{url:?} is no URL of a controller, as in https://hub.example.org:2148"
+            ))
+        })?;
+        if !config.is_known_as(host) {
+            return Err(invalid(format!(
+                "this controller is not known as {host} and refuses what is asked there: add it to http_host"
+            )));
         }
         let pin = ca.fingerprint().map_err(|error| unavailable(&error))?;
         let now = now();

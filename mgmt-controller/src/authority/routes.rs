@@ -1,6 +1,6 @@
 //! What is asked of the CA, as HTTP.
 
-use broker_endpoint::tls::PublicKey;
+use broker_endpoint::tls::{Certificate, PublicKey};
 use counters::Counters;
 use mgmt_api::{
     Principal,
@@ -122,7 +122,6 @@ async fn revoke_enrolment(
 #[utoipa::path(
     post,
     path = "/v1/certificates",
-    security(()),
     request_body = CertificateRequest,
     responses(
         (status = 200, body = IssuedCertificate, description = "With the CA's"),
@@ -186,8 +185,15 @@ impl Issuing {
             .issue(&instance, &key)
             .map_err(|error| unavailable(&error))?;
         self.counters.increment(Counted::CertificatesIssued);
-        let address = stranger.address();
-        tracing::info!(instance, %address, "an agent {how}");
+        let (address, fingerprint) = (stranger.address(), fingerprint(&issued));
+        tracing::info!(instance, %address, fingerprint, "an agent {how}");
         Ok(Json(issued))
     }
+}
+
+/// By what an operator can deny what was issued.
+fn fingerprint(issued: &IssuedCertificate) -> String {
+    let certificate = Certificate::from_pem(issued.certificate.as_bytes());
+    let fingerprint = certificate.and_then(|certificate| certificate.fingerprint());
+    fingerprint.map_or_else(|error| error.to_string(), |fingerprint| fingerprint.to_string())
 }

@@ -46,7 +46,7 @@ use crate::{
 pub(super) const FOR_ALL: &str = "/livez";
 
 /// What one asks for who has no token and no certificate yet: the route knows what it takes ([`Stranger`]).
-const FOR_STRANGERS: &str = "/v1/certificates";
+pub(super) const FOR_STRANGERS: &str = "/v1/certificates";
 
 /// The longest body of such a request, in bytes.
 const STRANGERS_BODY_BYTES_MAX: usize = 64 * 1024;
@@ -111,15 +111,19 @@ pub(super) async fn admit(
     if request.uri().path() == FOR_ALL {
         return next.run(request).await;
     }
-    let admitted = if request.uri().path() == FOR_STRANGERS {
-        entrance
-            .let_stranger_in(&caller, &note, request)
-            .await
-            .map(|request| (request, None))
-    } else {
-        entrance.let_in(&caller, &note, request).await
-    };
-    match admitted {
+    if request.uri().path() == FOR_STRANGERS && request.method() == Method::POST {
+        let admitted = entrance.let_stranger_in(&caller, &note, request).await;
+        let request = match admitted {
+            Ok(request) => request,
+            Err(problem) => return refuse(problem),
+        };
+        let answer = next.run(request).await;
+        if !answer.status().is_success() && !entrance.guard.is_audited(address) {
+            note.leave_out();
+        }
+        return answer;
+    }
+    match entrance.let_in(&caller, &note, request).await {
         Ok((request, _body)) => next.run(request).await,
         Err(problem) => refuse(problem),
     }

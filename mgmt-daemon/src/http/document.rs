@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 
 use super::{
-    admit::FOR_ALL,
+    admit::{FOR_ALL, FOR_STRANGERS},
     answer::{self, PROBLEM},
 };
 
@@ -33,7 +33,10 @@ const PROBLEMS: &[(StatusCode, &str)] = &[
         StatusCode::PRECONDITION_FAILED,
         "Something else is deployed than `If-Match` or `If-None-Match` says.",
     ),
-    (StatusCode::PAYLOAD_TOO_LARGE, "The body is longer than 16 MiB."),
+    (
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "The body is longer than 16 MiB; 64 KiB where a certificate is asked for.",
+    ),
     (
         StatusCode::MISDIRECTED_REQUEST,
         "Over TCP: the daemon is not known by the name in `Host`.",
@@ -76,7 +79,7 @@ const PARAMETERS: &[(&str, &str)] = &[
 ];
 
 const DESCRIPTION: &str = "\
-Over TCP each request shows a token or a client certificate; on the control socket none is asked for. What is listed behind a way to show who \
+Over TCP each request but those for `/livez` and `/v1/certificates` shows a token or a client certificate; on the control socket none is asked for. What is listed behind a way to show who \
 asks (`security`) is the role that a request takes: in the cluster that its path names, else in all clusters. \
 An answer without success is a problem (RFC 9457). \
 A reader ignores fields that it does not know, and takes one that is missing as not known; a request with a field that is not known is refused.";
@@ -175,12 +178,14 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     ];
     let role = operation.pointer_mut("/security/0/bearer").map(Value::take);
     let role = role.unwrap_or_else(|| json!([]));
-    let ways: &[&str] = match () {
-        () if is_for_all => &[],
-        () if is_get => &["bearer", "basic", "certificate"],
-        () => &["bearer", "certificate"],
+    let way = |way: &str| json!({ way: role });
+    operation["security"] = match () {
+        () if is_for_all => json!([]),
+        // The secret of an enrolment token, or what is in the body.
+        () if path == FOR_STRANGERS => json!([{}, way("bearer")]),
+        () if is_get => json!([way("bearer"), way("basic"), way("certificate")]),
+        () => json!([way("bearer"), way("certificate")]),
     };
-    operation["security"] = ways.iter().map(|way| json!({ *way: role })).collect();
     let Some(responses) = operation["responses"].as_object_mut() else {
         return;
     };
@@ -206,7 +211,7 @@ fn name(status: StatusCode) -> String {
 
 fn problem(status: StatusCode, words: &str) -> Value {
     let field = match status {
-        StatusCode::TOO_MANY_REQUESTS => Some("Retry-After"),
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Some("Retry-After"),
         StatusCode::UNAUTHORIZED => Some("WWW-Authenticate"),
         _ => None,
     };

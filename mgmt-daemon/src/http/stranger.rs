@@ -49,9 +49,6 @@ impl Stranger {
     pub fn was_wrong(&self, detail: impl Into<String>) -> Problem {
         let address = self.address.ip();
         self.entrance.guard.was_wrong(address);
-        if !self.entrance.guard.is_audited(address) {
-            self.note.leave_out();
-        }
         self.entrance.refused(
             Counted::HttpUnauthenticated,
             address,
