@@ -156,7 +156,7 @@ impl Grants {
         }
     }
 
-    /// What one may on a port where certificates alone say who asks: none if no roles are set, so that each may everything.
+    /// What one may on a port where certificates alone say who asks: none if no roles are set, so that each may request everything.
     pub fn of(&self, certificate: Option<&PeerCertificate>) -> Option<Grant> {
         let known = self.known();
         (!known.roles.is_empty()).then(|| RoleLine::grant(&known.roles, certificate))

@@ -158,7 +158,7 @@ pub static COMMON: &[Setting] = &[
         "",
         "What one may, on every port, by a common name or an alternative name in its certificate, in which `*` stands for any text: `PATTERN ROLE`, \
          `PATTERN ROLE CLUSTER` or `PATTERN agent INSTANCE`, as in `*.noc.example.org read`; several times. Roles are `read`, `deploy`, `admin` and `agent`. Without, \
-         who can connect to the WebSocket and Broker ports may everything ([secure](secure.md#roles))",
+         each program that can connect to the WebSocket and Broker ports may request everything ([secure](secure.md#roles))",
     )
     .option(Many("ROLE")),
     Setting::new(

@@ -158,7 +158,7 @@ async fn serve(stream: TcpStream, address: SocketAddr, mut routes: Router, entra
     tokio::select! {
         () = connection::serve(stream, routes, &lasting, Some(HEAD_TIMEOUT)) => {}
         () = may_no_more(&entrance, &caller, &lasting) => {
-            tracing::info!(%address, "a stream has ended, as who reads it may not any more");
+            tracing::info!(%address, "closed an event stream: the token of its reader was revoked or has expired, or its roles have changed");
         }
         certificate = entrance.revoked.comes_to_have(caller.certificate.as_ref()) => {
             tracing::warn!(%address, %certificate, "the certificate of a client is revoked (deny list), its HTTP connection ends");
