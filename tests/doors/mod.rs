@@ -128,8 +128,12 @@ impl Hub {
         )
     }
 
-    fn reload(&self, roles: &str) {
+    fn settings(&self, roles: &str) {
         fs::write(self.home.path().join("hub.toml"), roles).expect("it can be written");
+    }
+
+    fn reload(&self, roles: &str) {
+        self.settings(roles);
         let directory = self.controller.working_dir("controller");
         crate::support::mgmtctl::ask(&directory, &["reload"]).printed();
     }
@@ -274,7 +278,16 @@ fn roles_that_change_count_at_once() {
         peer.event(&limit),
         broker_endpoint::EndpointEvent::PeerLost { .. }
     ) {}
-    hub.reload("");
+    // As an editor leaves a file for a moment.
+    hub.settings("");
+    let directory = hub.controller.working_dir("controller");
+    crate::support::mgmtctl::ask(&directory, &["reload"]).failed(1, "roles was set, and is not any more");
+    assert!(is_forbidden(
+        &hub.asks(&alice, &["get-instances"]),
+        "read",
+        "has no role"
+    ));
+    hub.reload(ROLES);
     assert_eq!(hub.asks(&alice, &["get-instances"]).exit, 0);
     hub.controller.stop();
 }

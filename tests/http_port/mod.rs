@@ -207,7 +207,7 @@ fn assert_audited(audit: &Path, token: &str) {
         r#""address":"127.0.0.1:"#,
         r#""request":"GET /v1","outcome":"refused","reason":"say who you are"#,
         r#""door":"control_socket","principal":{"kind":"user""#,
-        r#""request":"DELETE /v1/tokens/prometheus","outcome":"done""#,
+        r#""request":"token_revoke","targets":["prometheus"],"outcome":"done""#,
         r#""principal":{"kind":"token","name":"prometheus"}"#,
         r#""request":"status","cluster":"default","outcome":"done""#,
     ] {

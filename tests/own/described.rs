@@ -130,7 +130,6 @@ const TO_AGENT: &[(&str, &str)] = &[
     ("diag worker-sensor-2-1", "NodeHistory"),
     ("stop worker-sensor-2-1", "Changed"),
     ("start worker-sensor-2-1", "Changed"),
-    ("adopt", "Adopted"),
     ("whoami", "Whoami"),
     ("reload", "Reloaded"),
     ("token create other --role read", "MadeToken"),

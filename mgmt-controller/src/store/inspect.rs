@@ -16,9 +16,6 @@ use crate::core::ClusterName;
 /// How many faults of a file SQLite tells.
 const FAULTS_MAX: u32 = 20;
 
-/// What is wrong with a store that no controller has written.
-pub(crate) const EMPTY: &str = "it is empty";
-
 impl Store {
     /// Opens the store's file, also while a controller runs on it, to read it and no more.
     ///

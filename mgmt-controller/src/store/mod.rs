@@ -32,13 +32,15 @@ use std::{collections::BTreeMap, io, path::PathBuf};
 use broker_codec::{binary, data};
 use mgmt_api::ControllerId;
 
-pub(crate) use self::inspect::EMPTY;
 pub use self::{
     report::{ClusterReport, Inspection, SlotReport},
     sqlite::Store,
     thread::{StoreThread, Written},
 };
 use crate::core::{Changes, ClusterName, Configurations, Slot};
+
+/// What is wrong with a store that no controller has written.
+pub(crate) const EMPTY: &str = "it is empty";
 
 /// The name of Zeek's store (`InitializeBrokerStoreForwarding`), which is the name of its file, too.
 pub const FILE_NAME: &str = "___sync_store_Management::Controller::Runtime::g_configs.sqlite";
