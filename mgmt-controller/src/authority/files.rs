@@ -13,7 +13,7 @@ use super::{CA_FILE, CA_KEY_FILE, CERTIFICATE_FILE, KEY_FILE, OwnCa, Seconds};
 /// How long the CA is valid, in seconds: ten years.
 const CA_LIFETIME: Seconds = 10 * 365 * 24 * 60 * 60;
 
-/// How long before it is made it is, in seconds: clocks of other hosts may be behind.
+/// How long before it is made the CA begins to be valid, in seconds: clocks of other hosts may be behind.
 const CA_BACKDATED: Seconds = 24 * 60 * 60;
 
 /// A file of the CA cannot be used.

@@ -7,7 +7,7 @@ use mgmt_api::Instance;
 use rusqlite::{OpenFlags, ffi};
 
 use super::{
-    Restored, StoreError, UnreadableRow,
+    EMPTY, Restored, StoreError, UnreadableRow,
     report::{ClusterReport, Inspection},
     sqlite::{Store, bytes_of, decode, open_file},
 };
