@@ -52,6 +52,7 @@ END
 systemctl restart mgmt-controller
 mgmtctl enroll sensor1 | mgmt-agent enroll -
 systemctl restart mgmt-agent
+until mgmtctl restart --all; do sleep 0.1; done
 until mgmtctl status; do sleep 0.1; done
 journalctl -u mgmt-agent | grep -q 'broker_tls=.*mutual'
 ";
