@@ -177,14 +177,14 @@ impl Beginning {
         let grants = Grants::start(config);
         let (counters, mut registry) = (Counters::default(), Registry::default());
         registry.add("", &counters);
-        DenyList::read(config.deny_list.as_deref())?.enforce(&config.revoked, &counters);
+        let denied = DenyList::read(config.deny_list.as_deref())?;
         let audit = Audit::start(config.audit_log.as_deref(), counters.clone());
         Ok(Self {
             started,
             born,
             signals,
             ready_file: config.ready_file.clone(),
-            reload: Reload::new(config, reread, grants.clone(), counters.clone()),
+            reload: Reload::new(config, reread, grants.clone(), denied, counters.clone()),
             grants,
             audit: audit.map_err(|source| system("start the audit log's thread", source))?,
             counters,

@@ -2,10 +2,12 @@
 
 use std::{
     collections::BTreeSet,
-    io,
+    fs, io,
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
+use broker_codec::data::is_hostile;
 use broker_endpoint::{
     read_file,
     tls::{Fingerprint, PeerCertificate, Revoked},
@@ -27,6 +29,9 @@ const DIGITS: usize = 64;
 /// From so many on, hexadecimal digits without colons are a fingerprint, as is what has more colons than an address.
 const FINGERPRINT_DIGITS_MIN: usize = 40;
 const ADDRESS_COLONS_MAX: usize = 7;
+
+/// With which some editors begin a file.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Which certificates are denied.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -61,6 +66,10 @@ pub enum WrongEntry {
     Fingerprint,
     #[error("a name has at most {NAME_BYTES_MAX} bytes")]
     LongName,
+    #[error(
+        "it is no name in a certificate: write what stands behind CN=, a DNS name, an address or a fingerprint"
+    )]
+    NoName,
 }
 
 impl DenyList {
@@ -73,10 +82,16 @@ impl DenyList {
         let Some(path) = path else {
             return Ok(Self::default());
         };
-        let bytes = read_file(path).map_err(|source| DenyListError::Unreadable {
+        let unreadable = |source| DenyListError::Unreadable {
             path: path.to_owned(),
             source,
-        })?;
+        };
+        // What else there is has no end, or nothing in it.
+        if !fs::metadata(path).map_err(unreadable)?.is_file() {
+            return Err(unreadable(io::Error::other("it is no regular file")));
+        }
+        let bytes = read_file(path).map_err(unreadable)?;
+        let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
         let mut list = Self::default();
         for (line, bytes) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
             let added = str::from_utf8(bytes)
@@ -104,6 +119,8 @@ impl DenyList {
             self.fingerprints.insert(fingerprint);
         } else if entry.len() > NAME_BYTES_MAX {
             return Err(WrongEntry::LongName);
+        } else if !can_be_name(entry) {
+            return Err(WrongEntry::NoName);
         } else {
             self.names.push(Pattern::new(entry));
         }
@@ -147,6 +164,12 @@ fn without_comment(line: &str) -> &str {
         .trim()
 }
 
+/// Whether a certificate may have such a name. Of what fits none nothing would be revoked.
+fn can_be_name(entry: &str) -> bool {
+    let is_address = entry.parse::<IpAddr>().is_ok() || entry.contains('*');
+    !entry.contains('=') && !entry.chars().any(is_hostile) && (is_address || !entry.contains(':'))
+}
+
 /// The fingerprint that this is, if it is one rather than a name.
 fn fingerprint(entry: &str) -> Result<Option<Fingerprint>, WrongEntry> {
     // `sha256 Fingerprint=`
@@ -154,9 +177,12 @@ fn fingerprint(entry: &str) -> Result<Option<Fingerprint>, WrongEntry> {
         .split_once('=')
         .filter(|(what, _)| what.to_ascii_lowercase().ends_with("fingerprint"));
     let digits = named.map_or(entry, |(_, digits)| digits);
-    let (colons, digits): (Vec<char>, Vec<char>) = digits.chars().partition(|c| *c == ':');
+    let (colons, digits): (Vec<char>, Vec<char>) =
+        digits.chars().partition(|c| *c == ':' || c.is_whitespace());
     let is_hex = digits.iter().all(char::is_ascii_hexdigit);
+    let is_mistyped = digits.len() == DIGITS && digits.iter().all(char::is_ascii_alphanumeric);
     let is_one = named.is_some()
+        || is_mistyped
         || is_hex && (digits.len() >= FINGERPRINT_DIGITS_MIN || colons.len() > ADDRESS_COLONS_MAX);
     if !is_one {
         return Ok(None);
@@ -256,6 +282,18 @@ mod tests {
             read(b"a\n\xff\n").unwrap_err(),
             "deny list denied:2: it is not UTF-8"
         );
+        for wrong in ["CN=t1", "sha256:00", "t1\0", "a\rb"] {
+            let error = read(wrong).unwrap_err();
+            assert!(
+                error.contains("it is no name in a certificate"),
+                "{wrong:?}: {error}"
+            );
+        }
+        let mistyped = format!("{}O", &HEX[1..]);
+        assert!(read(&mistyped).unwrap_err().contains(wrong));
+        assert!(DenyList::read(Some(Path::new("/dev/null"))).is_err());
+        let marked = read("\u{feff}alice\n").unwrap();
+        assert!(marked.denies(&certificate(&["alice"], 0)));
         let many = "alice\n".repeat(ENTRIES_MAX + 1);
         assert_eq!(
             read(many).unwrap_err(),

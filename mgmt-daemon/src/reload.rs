@@ -34,6 +34,9 @@ const TAKEN: [&str; 3] = ["deny_list", "log_level", "roles"];
 /// Those of them that keep others out: a reload that takes one away is refused.
 const KEEP_OUT: [&str; 2] = ["roles", "deny_list"];
 
+/// As where a file is empty because an editor or a full disk has not written it yet.
+const LOST: &str = "others would be kept out no longer; restart the daemon if that is meant";
+
 /// What one who asks for it hears.
 pub(crate) type Outcome = Result<Reloaded, String>;
 
@@ -65,6 +68,8 @@ pub(crate) struct Reload {
     log_filter: Targets,
     grants: Grants,
     revoked: Revoked,
+    /// Whether the deny list that is in use has entries.
+    has_entries: bool,
     counters: Counters<Counted>,
     running: Option<JoinHandle<Result<Loaded, String>>>,
     /// Whether it was asked for again after what runs may have read.
@@ -97,15 +102,19 @@ impl Reload {
         config: &DaemonConfig,
         reread: Reread,
         grants: Grants,
+        denied: DenyList,
         counters: Counters<Counted>,
     ) -> Self {
         let (ask, asked) = mpsc::channel(ASKING_MAX);
+        let has_entries = denied.len() > 0;
+        denied.enforce(&config.revoked, &counters);
         Self {
             reread,
             effective: config.resolved.effective.clone(),
             log_filter: config.log_filter.clone(),
             grants,
             revoked: config.revoked.clone(),
+            has_entries,
             counters,
             running: None,
             is_due: false,
@@ -146,7 +155,10 @@ impl Reload {
         let (reread, grants) = (self.reread.clone(), self.grants.clone());
         let mut kept = KEEP_OUT.to_vec();
         kept.retain(|key| is_set(&self.effective, key));
-        self.running = Some(spawn_blocking(move || read(&reread, &grants, &kept, &tls)));
+        let has_entries = self.has_entries;
+        self.running = Some(spawn_blocking(move || {
+            read(&reread, &grants, (&kept, has_entries), &tls)
+        }));
     }
 
     /// Everything was read. Returns whether it is to begin again. What is in use now is handed on before any who waits hears of it.
@@ -158,6 +170,7 @@ impl Reload {
         self.running = None;
         let outcome = read.map(|loaded| {
             self.grants.take(loaded.known);
+            self.has_entries = loaded.denied.len() > 0;
             loaded.denied.enforce(&self.revoked, &self.counters);
             reloaded(loaded.certificates);
             self.take(loaded.config)
@@ -203,17 +216,25 @@ fn is_set(effective: &[Effective], key: &str) -> bool {
     effective.any(|setting| setting.setting.key == key && setting.value != String::new().show())
 }
 
-/// Reads configuration, tokens, deny list and certificates, and uses the certificates if all is in order.
-fn read(reread: &Reread, grants: &Grants, kept: &[&str], tls: &[RenewTls]) -> Result<Loaded, String> {
+/// Reads configuration, tokens, deny list and certificates, and uses the certificates if all is in order. Settings that are kept have to be set, and a
+/// deny list that had entries has to have some.
+fn read(
+    reread: &Reread,
+    grants: &Grants,
+    (kept, has_entries): (&[&str], bool),
+    tls: &[RenewTls],
+) -> Result<Loaded, String> {
     let config = (reread.0)().map_err(|errors| errors.iter().collect::<Vec<_>>().join("; "))?;
-    // As where a file is empty because an editor or a full disk has not written it yet.
     if let Some(lost) = kept.iter().find(|key| !is_set(&config.resolved.effective, key)) {
-        return Err(format!(
-            "{lost} was set, and is not any more, so that it would keep others out no longer: restart the daemon if that is meant"
-        ));
+        return Err(format!("{lost} was set, and is not any more: {LOST}"));
     }
     let known = grants.read(config.roles.clone())?;
     let denied = DenyList::read(config.deny_list.as_deref()).map_err(|error| error.to_string())?;
+    if has_entries && denied.len() == 0 {
+        return Err(format!(
+            "the deny list had entries, and has none any more: {LOST}"
+        ));
+    }
     for tls in tls {
         tls.check().map_err(|error| with_causes(&error))?;
     }

@@ -32,6 +32,9 @@ const RETRY_MAX: Duration = Duration::from_secs(60 * 60);
 /// How often it is tried in the time that the certificate has left, if that is not too often.
 const TRIES: u32 = 20;
 
+/// Why nothing is won by a renewal.
+const DUE_AGAIN: &str = "the new one is not valid now, or due again at once: compare the clocks of this host and of the controller";
+
 /// Renews a certificate until it is dropped.
 #[derive(Debug)]
 pub struct Renewing {
@@ -85,13 +88,14 @@ impl Renewing {
                         Ok(()) => used(tls.clone(), path.clone()).await,
                         Err(reason) => Err(reason),
                     };
-                    let is_done = outcome.is_ok();
+                    let is_done = matches!(outcome, Ok(Some(_)));
+                    let outcome = outcome.and_then(|end| end.ok_or_else(|| DUE_AGAIN.to_owned()));
                     tell_of(outcome, &path, &counters, &tell);
                     if is_done {
                         break;
                     }
                     sleep(retry(left)).await;
-                    if renewed.is_err() {
+                    if renewed.is_err() || is_due(&path).await {
                         renewed = renew().await;
                     }
                 }
@@ -141,41 +145,66 @@ impl Renewing {
 async fn wait(path: &Path) -> Duration {
     loop {
         let of = path.to_owned();
-        let Ok(Some((due, end))) = spawn_blocking(move || dates(&of)).await else {
+        let Ok(Some(dates)) = spawn_blocking(move || Dates::read(&of)).await else {
             // What cannot be read is to be made anew; where that cannot be done, there is no hurry.
             return RETRY_MAX * TRIES;
         };
-        let now = unix_time();
-        let Some(left) = due.checked_sub(now).filter(|left| !left.is_zero()) else {
-            return end.saturating_sub(due);
+        let Some(left) = dates.left(unix_time()) else {
+            return dates.end.saturating_sub(dates.due);
         };
         sleep(left.min(LOOK)).await;
     }
 }
 
-/// When the certificate should be renewed, and when it ends, since 1970.
-fn dates(path: &Path) -> Option<(Duration, Duration)> {
-    let certificate = Certificate::from_pem(&read_file(path).ok()?).ok()?;
-    let since = |seconds: i64| Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
-    Some((
-        since(certificate.renewal().ok()?),
-        since(certificate.valid().ok()?.end),
-    ))
+async fn is_due(path: &Path) -> bool {
+    let path = path.to_owned();
+    let dates = spawn_blocking(move || Dates::read(&path)).await;
+    !matches!(dates, Ok(Some(dates)) if dates.left(unix_time()).is_some())
 }
 
-/// Has the certificate used by these. Returns when it ends.
+/// Of a certificate, since 1970.
+struct Dates {
+    start: Duration,
+    /// When it should be renewed.
+    due: Duration,
+    end: Duration,
+}
+
+impl Dates {
+    fn read(path: &Path) -> Option<Self> {
+        let certificate = Certificate::from_pem(&read_file(path).ok()?).ok()?;
+        let since = |seconds: i64| Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
+        let valid = certificate.valid().ok()?;
+        Some(Self {
+            start: since(valid.start),
+            due: since(certificate.renewal().ok()?),
+            end: since(valid.end),
+        })
+    }
+
+    /// How long it need not be renewed, if it is valid.
+    fn left(&self, now: Duration) -> Option<Duration> {
+        let left = self.due.checked_sub(now).filter(|left| !left.is_zero());
+        left.filter(|_| self.start <= now)
+    }
+}
+
+/// Has the certificate used by these. Returns when it ends, unless it is due for another renewal already.
 async fn used(tls: Vec<RenewTls>, path: PathBuf) -> Result<Option<Duration>, String> {
     let used = spawn_blocking(move || {
         let mut renewed = tls.iter().map(RenewTls::renew);
         renewed
             .try_for_each(|renewed| renewed.map_err(|error| with_causes(&error)))
-            .map(|()| dates(&path).map(|(_, end)| end))
+            .map(|()| {
+                let dates = Dates::read(&path)?;
+                dates.left(unix_time()).map(|_| dates.end)
+            })
     });
     used.await.unwrap_or_else(|error| Err(error.to_string()))
 }
 
 fn tell_of(
-    outcome: Result<Option<Duration>, String>,
+    outcome: Result<Duration, String>,
     path: &Path,
     counters: &Counters<Counted>,
     tell: &watch::Sender<Latest>,
@@ -185,7 +214,7 @@ fn tell_of(
         Ok(end) => {
             counters.increment(Counted::CertificatesRenewed);
             tracing::info!("the certificate in {path} is renewed; connections that begin from now on use it");
-            (None, end)
+            (None, Some(end))
         }
         Err(reason) => {
             counters.increment(Counted::CertificateRenewalsFailed);
@@ -215,6 +244,17 @@ fn retry(left: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_is_due_when_two_thirds_are_over_and_before_it_begins() {
+        let [start, due, end, hour] = [10, 30, 40, 1].map(|hours| Duration::from_secs(hours * 60 * 60));
+        let dates = Dates { start, due, end };
+        assert_eq!(dates.left(start), Some(due - start));
+        assert_eq!(dates.left(due - hour), Some(hour));
+        for now in [start - hour, due, end, end + hour] {
+            assert_eq!(dates.left(now), None, "{now:?}");
+        }
+    }
 
     #[test]
     fn it_is_tried_again_in_good_time_and_not_too_often() {

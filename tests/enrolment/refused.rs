@@ -78,8 +78,16 @@ fn a_token_is_good_for_one_key_in_its_time() {
         .failed(1, "the enrolment token for sensor4 has expired");
     hub.mgmtctl(&["enroll", "controller:hub"])
         .failed(1, "cannot be the name of an instance that is enrolled");
+    for name in ["..", "-x", "127.0.0.1", "::1"] {
+        let refused = hub.mgmtctl(&["enroll", "--", name]);
+        refused.failed(1, "cannot be the name of an instance that is enrolled");
+    }
+    hub.mgmtctl(&["enroll", "LocalHost"])
+        .failed(1, "is a name of this controller's own");
     hub.mgmtctl(&["enroll", "sensor5", "--url", "http://hub"])
         .failed(1, "is no URL of a controller");
+    hub.mgmtctl(&["enroll", "sensor5", "--url", "https://elsewhere.example:2148"])
+        .failed(1, "this controller is not known as elsewhere.example");
     assert_eq!(hub.counted("certificates_refused"), 3);
     hub.stop();
 }

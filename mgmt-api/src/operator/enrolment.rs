@@ -1,6 +1,10 @@
 //! Enrolment: how an agent gets a certificate of its controller's own CA.
 
-use std::{fmt, net::Ipv6Addr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+};
 
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
@@ -107,10 +111,12 @@ pub struct IssuedCertificate {
     pub ca: String,
 }
 
-/// Whether an instance of this name can be enrolled: `[A-Za-z0-9_.-]{1,64}`.
+/// Whether an instance of this name can be enrolled: `[A-Za-z0-9_.-]{1,64}`, which begins with a letter or a digit and is no address.
 pub fn can_be_enrolled(name: &str) -> bool {
     let is_in = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    (1..=NAME_BYTES_MAX).contains(&name.len()) && name.chars().all(is_in)
+    let is_address = name.parse::<IpAddr>().is_ok();
+    let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    name.len() <= NAME_BYTES_MAX && begins && name.chars().all(is_in) && !is_address
 }
 
 /// The host, without brackets, and the port of a URL such as `https://hub.example.org:2148`, if it is one.

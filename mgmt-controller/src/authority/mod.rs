@@ -19,7 +19,10 @@ use std::{
 };
 
 use broker_endpoint::{
-    tls::{AuthorityError, Certificate, CertificateAuthority, PublicKey, RenewTls, Revoked},
+    tls::{
+        AuthorityError, Certificate, CertificateAuthority, Fingerprint, PeerCertificate, PublicKey, RenewTls,
+        Revoked,
+    },
     with_causes,
 };
 use counters::Counters;
@@ -179,6 +182,27 @@ impl Authority {
         if !config.is_known_as(host) {
             return Err(invalid(format!(
                 "this controller is not known as {host} and refuses what is asked there: add it to http_host"
+            )));
+        }
+        let own = PeerCertificate {
+            subject: format!("CN={}", new.instance).into(),
+            names: vec![new.instance.as_str().into()],
+            fingerprint: Fingerprint([0; 32]),
+        };
+        if self.0.revoked.has(&own) {
+            return Err(invalid(format!(
+                "the deny list has {}: take it out of that first",
+                new.instance
+            )));
+        }
+        if config
+            .names
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(&new.instance))
+        {
+            return Err(invalid(format!(
+                "{} is a name of this controller's own: with a certificate for it an agent could pose as the controller",
+                new.instance
             )));
         }
         let pin = ca.fingerprint().map_err(|error| unavailable(&error))?;

@@ -180,13 +180,14 @@ impl Issuing {
             }
         };
         let instance = instance.map_err(refused)?;
-        stranger.is_about(&instance);
+        stranger.is_about(vec![instance.clone()]);
         let issued = authority
             .issue(&instance, &key)
             .map_err(|error| unavailable(&error))?;
         self.counters.increment(Counted::CertificatesIssued);
         let (address, fingerprint) = (stranger.address(), fingerprint(&issued));
         tracing::info!(instance, %address, fingerprint, "an agent {how}");
+        stranger.is_about(vec![instance, fingerprint]);
         Ok(Json(issued))
     }
 }

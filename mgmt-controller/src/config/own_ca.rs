@@ -8,7 +8,7 @@ use std::{
 
 use broker_endpoint::PeerAddress;
 use mgmt_api::operator::enrolment::CONTROLLER_PREFIX;
-use mgmt_daemon::config::{DaemonConfig, Home, Listener, Origin, Resolver};
+use mgmt_daemon::config::{DaemonConfig, Home, Listener, Origin, Resolver, RoleLine};
 
 use crate::authority::{self, CA_FILE, CERTIFICATE_FILE, KEY_FILE, OwnCa};
 
@@ -60,6 +60,11 @@ pub(super) fn read(
         );
     }
     let dir = dir?;
+    if !daemon.roles.iter().any(RoleLine::is_for_agents) {
+        let warning =
+            "roles has no line that lets agents of own_ca be agents: they are refused; add \"* agent\"";
+        resolver.suspect(warning.to_owned());
+    }
     let Some(http) = daemon.http.listen else {
         let reason = "agents enrol over HTTP: give http_listen, as in 0.0.0.0:2148";
         resolver.refuse(OWN_CA, reason);

@@ -64,6 +64,11 @@ impl RoleLine {
         grant
     }
 
+    /// Whether it lets some certificate be an agent's.
+    pub fn is_for_agents(&self) -> bool {
+        matches!((&self.who, &self.may), (Who::Named(_), May::BeAgent(_)))
+    }
+
     /// Why an agent has no use for it, if it has none.
     fn wrong_at_agent(&self) -> Option<&'static str> {
         match &self.may {

@@ -41,8 +41,8 @@ impl Stranger {
     }
 
     /// It is known now what the request is about, for the audit log.
-    pub fn is_about(&self, target: &str) {
-        self.note.complete(|what| what.targets = vec![target.to_owned()]);
+    pub fn is_about(&self, targets: Vec<String>) {
+        self.note.complete(|what| what.targets = targets);
     }
 
     /// It is none that may ask: after some of these its address is slowed down, as after wrong tokens.
