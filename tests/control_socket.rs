@@ -1,5 +1,7 @@
 //! The control socket of both daemons: who may use it, and what bad requests get. What good ones do is in `own/operated.rs`.
 
+mod shared;
+
 use std::{
     fs,
     io::{self, Read, Write},
@@ -256,21 +258,29 @@ fn a_daemon_that_does_not_answer_is_not_waited_for_for_ever() {
     agent.daemon.stop();
 }
 
-#[test]
-fn a_group_may_use_the_socket_for_what_its_role_allows() {
+/// An agent whose control socket the users of our own group may use, to read.
+fn agent_for_group() -> (TempDir, Agent, PathBuf) {
     let directory = TempDir::with_prefix("group-").expect("a directory can be made");
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
     let socket = directory.path().join("agent.sock");
-    let gid = getegid();
     let group = fs::read_to_string("/etc/group").expect("it can be read");
+    let gid = getegid().as_raw().to_string();
     let group = group.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
-        (fields.nth(1)? == gid.as_raw().to_string()).then_some(name)
+        (fields.nth(1)? == gid).then_some(name)
     });
     let role = format!("{} read", group.expect("our group has a name"));
     let path = socket.to_str().expect("text");
     let agent = Agent::start(&["--control-socket", path, "--control-socket-group", &role]);
+    (directory, agent, socket)
+}
+
+#[test]
+fn a_group_may_use_the_socket_for_what_its_role_allows() {
+    let gid = getegid();
+    let (directory, agent, socket) = agent_for_group();
+    let path = socket.to_str().expect("text");
     let found = fs::metadata(&socket).expect("it is there");
     assert_eq!((found.mode() & 0o777, found.gid()), (0o660, gid.as_raw()));
 
@@ -302,7 +312,10 @@ fn a_group_may_use_the_socket_for_what_its_role_allows() {
                 .printed()
                 .ends_with(": read in all clusters\n")
         );
-        ask(&other, &["reload"]).failed(1, "this takes the role admin in all clusters; user 65534");
+        ask(&other, &["reload"]).failed(
+            1,
+            "what changes something takes the role deploy at least; user 65534",
+        );
         let stranger = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
         ask(&stranger, &["whoami"]).failed(3, "Permission denied");
     }

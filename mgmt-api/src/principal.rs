@@ -88,6 +88,11 @@ impl Principal {
         }
     }
 
+    /// Whether it is the daemon's own user or root, on the control socket: others take nothing of what these use.
+    pub fn is_own_user(&self) -> bool {
+        matches!(self.transport, Transport::ControlSocket { .. }) && self.grant.is_none()
+    }
+
     /// Whether it has a role in a cluster; without one, in all of them.
     pub fn has(&self, role: Role, cluster: Option<&str>) -> bool {
         let grant = self.grant.as_ref();

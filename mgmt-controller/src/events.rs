@@ -3,7 +3,7 @@
 //! | limit | then |
 //! |---|---|
 //! | [`EVENTS_MAX`] events are remembered | a reader that is further behind gets [`RESET`], and then what is remembered |
-//! | [`READERS_MAX`] readers at a time over TCP, [`READERS_OF_ONE_MAX`] of one token or certificate; as many besides on the control socket | a further one is refused |
+//! | [`READERS_MAX`] readers at a time, [`READERS_OF_ONE_MAX`] of one token, certificate or user; as many besides of the daemon's user and root on the control socket | a further one is refused |
 //!
 //! Readers fetch at their own pace; no event waits for one. They hear of clusters that they may read.
 
@@ -16,7 +16,7 @@ use std::{
 
 use futures_util::{Stream, stream::unfold};
 use mgmt_api::{
-    Principal, Transport,
+    Principal,
     access::Role,
     operator::{Event, RESET},
 };
@@ -45,7 +45,7 @@ const EVENTS_MAX: usize = 10_000;
 /// How many readers there may be at a time.
 const READERS_MAX: usize = 32;
 
-/// How many of them may be of one token or certificate.
+/// How many of them may be of one token, certificate, or user of the control socket's group.
 const READERS_OF_ONE_MAX: usize = 8;
 
 /// How long a stream is silent at most. A reader that hears nothing for longer has lost it.
@@ -62,9 +62,9 @@ struct Shared {
     kept: Mutex<Kept>,
     /// How many events there have been: readers wait for the next.
     count: watch::Sender<u64>,
-    /// For readers over TCP, and on the control socket, whose readers so find theirs.
-    remote: Shares<String>,
-    local: Shares<String>,
+    /// For all readers but the daemon's own user and root, who so find theirs.
+    shared: Shares<String>,
+    of_own_users: Shares<String>,
 }
 
 #[derive(Debug, Default)]
@@ -115,8 +115,8 @@ impl Feed {
             run,
             kept: Mutex::default(),
             count: watch::channel(0).0,
-            remote: Shares::new(READERS_MAX, READERS_OF_ONE_MAX),
-            local: Shares::new(READERS_MAX, READERS_MAX),
+            shared: Shares::new(READERS_MAX, READERS_OF_ONE_MAX),
+            of_own_users: Shares::new(READERS_MAX, READERS_MAX),
         }))
     }
 
@@ -144,13 +144,14 @@ impl Feed {
     }
 
     fn reader(self, wanted: Wanted, principal: Principal, last_id: Option<&[u8]>) -> Result<Reader, Problem> {
-        let places = match principal.transport {
-            Transport::ControlSocket { .. } => &self.0.local,
-            _ => &self.0.remote,
+        let places = if principal.is_own_user() {
+            &self.0.of_own_users
+        } else {
+            &self.0.shared
         };
         let place = places.take(principal.name(), 1).ok_or_else(|| {
             let reason = format!(
-                "{READERS_MAX} readers follow events already, or {READERS_OF_ONE_MAX} by this token or certificate: end one, or try again later"
+                "{READERS_MAX} readers follow events already, or {READERS_OF_ONE_MAX} by this token, certificate or user: end one, or try again later"
             );
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason)
         })?;

@@ -133,6 +133,26 @@ async fn a_token_has_a_share_of_the_readers_and_the_control_socket_its_own() {
 }
 
 #[tokio::test]
+async fn users_of_the_control_sockets_group_leave_others_theirs() {
+    let feed = Feed::new(7);
+    let reads = |uid| {
+        let principal = Principal {
+            transport: Transport::ControlSocket { uid, pid: 7 },
+            grant: Some(Grant::of(Role::Read, None)),
+            ..testkit::operator()
+        };
+        feed.clone().reader(Wanted::default(), principal, None)
+    };
+    let mut readers = Vec::new();
+    for uid in 1..=4 {
+        readers.extend((0..READERS_OF_ONE_MAX).map(|_| reads(uid).unwrap()));
+        assert!(reads(uid).is_err(), "{uid} has its share");
+    }
+    assert!(reads(5).is_err(), "all are taken");
+    readers.extend((0..READERS_MAX).map(|_| reader(&feed, 0, None, None)));
+}
+
+#[tokio::test]
 async fn a_reader_hears_of_no_cluster_that_it_may_not_read() {
     let feed = Feed::new(7);
     for cluster in ["a", "b", "a", "default"] {

@@ -7,14 +7,11 @@ use std::{
 
 use axum::{
     Extension,
-    body::{Body, Bytes, to_bytes},
+    body::Body,
     extract::{Request, State},
     http::{
         HeaderMap, HeaderName, Method, StatusCode,
-        header::{
-            ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HOST, ORIGIN, RETRY_AFTER, TRANSFER_ENCODING,
-            WWW_AUTHENTICATE,
-        },
+        header::{ACCEPT, AUTHORIZATION, HOST, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE},
     },
     middleware::Next,
     response::{IntoResponse, Response},
@@ -23,7 +20,6 @@ use broker_codec::data::Excerpt;
 use broker_endpoint::{
     Hosts, is_page_of,
     tls::{PeerCertificate, Revoked, TlsContext},
-    with_causes,
 };
 use counters::Counters;
 use data_encoding::BASE64;
@@ -31,10 +27,10 @@ use mgmt_api::{Principal, Proof, Transport, access::Grant};
 
 use super::{
     answer::Problem,
-    connection::BODY_BYTES_MAX,
+    bodies::{Bodies, changes, whole},
     guard::Guard,
     note::Note,
-    shares::{Share, Shares},
+    shares::Share,
     stranger::Stranger,
 };
 use crate::{
@@ -51,12 +47,6 @@ pub(super) const FOR_STRANGERS: &str = "/v1/certificates";
 /// The longest body of such a request, in bytes.
 const STRANGERS_BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// How many bytes the bodies of requests may have that are read, or not answered yet.
-pub(super) const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// How many of them may be of one token or certificate.
-pub(super) const BODIES_OF_ONE_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
-
 /// What decides whether a request that comes over TCP is let in.
 #[derive(Debug)]
 pub(super) struct Entrance {
@@ -66,8 +56,7 @@ pub(super) struct Entrance {
     pub(super) hosts: Vec<String>,
     pub(super) tls: Option<TlsContext>,
     pub(super) revoked: Revoked,
-    /// Memory for bodies.
-    pub(super) bodies: Shares<String>,
+    pub(super) bodies: Bodies,
     pub(super) counters: Counters<Counted>,
 }
 
@@ -192,7 +181,7 @@ impl Entrance {
         Ok(())
     }
 
-    /// The whole request, with whom it is of. Only who may change something can have a body read, and has to be who that is when it is there.
+    /// The whole request, with whom it is of. Who has a body read has to be who that is when it is there.
     /// Returns what its body takes of the memory for bodies, too.
     async fn let_in(
         &self,
@@ -202,44 +191,19 @@ impl Entrance {
     ) -> Result<(Request, Option<Share<String>>), Problem> {
         let mut principal = self.principal(caller, request.headers())?;
         note.is_of(&principal);
-        let (parts, mut body) = request.into_parts();
-        let mut share = None;
-        if parts.method != Method::GET && parts.method != Method::HEAD {
-            // A browser adds it to whatever a page of anyone has it send.
-            if is_basic(&parts.headers) {
-                let detail =
-                    "a browser's password changes nothing: send the token as Authorization: Bearer TOKEN";
-                return Err(Problem::new(StatusCode::FORBIDDEN, detail));
-            }
-            principal.check_changes()?;
-            share = Some(self.memory_for(&principal, &parts.headers)?);
-            body = Body::from(whole(body, BODY_BYTES_MAX).await?);
-            principal = self.principal(caller, &parts.headers)?;
+        let changes = changes(request.method());
+        // A browser adds it to whatever a page of anyone has it send.
+        if changes && is_basic(request.headers()) {
+            let detail =
+                "a browser's password changes nothing: send the token as Authorization: Bearer TOKEN";
+            return Err(Problem::new(StatusCode::FORBIDDEN, detail));
         }
-        let mut request = Request::from_parts(parts, body);
+        let (mut request, share) = self.bodies.read(&principal, request).await?;
+        if changes {
+            principal = self.principal(caller, request.headers())?;
+        }
         request.extensions_mut().insert(principal);
         Ok((request, share))
-    }
-
-    /// Memory for a body that is as long as the head says, or that may be as long as any.
-    fn memory_for(&self, principal: &Principal, headers: &HeaderMap) -> Result<Share<String>, Problem> {
-        let length = single(headers, &CONTENT_LENGTH).and_then(|length| length.parse().ok());
-        let length = match length {
-            Some(length) if length <= BODY_BYTES_MAX => length,
-            // The rest is refused when it comes.
-            _ if headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING) => {
-                BODY_BYTES_MAX
-            }
-            _ => 0,
-        };
-        self.bodies.take(principal.name(), length).ok_or_else(|| {
-            let detail = format!(
-                "too many long requests are under way, of which one token or certificate may have {} MiB and all together {} MiB: try again later",
-                BODIES_OF_ONE_BYTES_MAX >> 20,
-                BODIES_BYTES_MAX >> 20
-            );
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).with(RETRY_AFTER, "1")
-        })
     }
 
     /// Whose request it is.
@@ -345,15 +309,8 @@ fn principal(caller: &Caller, by: Proof, grant: Grant) -> Principal {
     }
 }
 
-async fn whole(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
-    to_bytes(body, bytes_max).await.map_err(|error| {
-        let detail = format!("the body cannot be read: {}", with_causes(&error));
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-    })
-}
-
 /// A field that is there once, as text.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+pub(super) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
     first.to_str().ok().filter(|_| values.next().is_none())

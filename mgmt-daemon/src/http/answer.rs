@@ -106,6 +106,26 @@ impl Problem {
         Self::new(status, String::from_utf8_lossy(&text)).into_response()
     }
 
+    fn document(&self) -> Document<'_> {
+        Document {
+            title: self.status.canonical_reason().unwrap_or_default(),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            errors: &self.errors,
+        }
+    }
+
+    /// The whole answer to a connection on which nothing is read.
+    pub(super) fn to_http(&self) -> Vec<u8> {
+        // Texts and a number can be written.
+        let document = serde_json::to_string(&self.document()).unwrap_or_default();
+        let (status, length) = (self.status, document.len());
+        format!(
+            "HTTP/1.1 {status}\r\ncontent-type: {PROBLEM}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{document}"
+        )
+        .into_bytes()
+    }
+
     pub(super) fn ending() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending")
     }
@@ -132,13 +152,7 @@ impl From<NotDone> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let document = Document {
-            title: self.status.canonical_reason().unwrap_or_default(),
-            status: self.status.as_u16(),
-            detail: &self.detail,
-            errors: &self.errors,
-        };
-        let mut response = (self.status, axum::Json(document)).into_response();
+        let mut response = (self.status, axum::Json(self.document())).into_response();
         let kind = HeaderValue::from_static(PROBLEM);
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         response.extensions_mut().insert(Reason(self.detail));

@@ -97,7 +97,10 @@ mod tests {
     use counters::Counters;
     use tokio::{io::AsyncWriteExt, net::UnixStream, sync::mpsc, task::spawn_blocking};
 
-    use super::{super::socket::ControlSocket, *};
+    use super::{
+        super::{bodies::Bodies, socket::ControlSocket},
+        *,
+    };
     use crate::{
         audit::tests::{appears, watch},
         config::SocketConfig,
@@ -114,7 +117,14 @@ mod tests {
             pending::<()>().await;
         };
         let routes = Router::new().route("/restart", post(hangs));
-        let _open = ControlSocket::open(&SocketConfig::at(&socket), routes, &audit).unwrap();
+        let _open = ControlSocket::open(
+            &SocketConfig::at(&socket),
+            routes,
+            Bodies::default(),
+            &audit,
+            &Counters::default(),
+        )
+        .unwrap();
         let watch = watch(home.path());
         let mut stream = UnixStream::connect(&socket).await.unwrap();
         let request = b"POST /restart HTTP/1.1\r\nHost: a\r\n\r\n";

@@ -25,6 +25,8 @@ use super::answer::Problem;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// The longest body of a request, in bytes.
 pub(super) const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How long the head of a request may take where it is limited, also the next one of a connection.
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests may begin on a connection.
 const KEPT_ALIVE: Duration = Duration::from_secs(30);
 /// How long the last one may take then. The core answers within `request_timeout` and some seconds, 10 s by default.

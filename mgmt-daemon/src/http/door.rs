@@ -21,6 +21,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::{
     answer::{Answer, Outcome, Problem},
+    bodies::Bodies,
     document,
     note::Note,
     own::{self, Own},
@@ -184,6 +185,7 @@ impl<Q: Send + 'static> Operators<Q> {
         });
         let own = Own::new(about, &shared, document);
         let routes = all.merge(own::routes().with_state(own));
+        let bodies = Bodies::default();
         Ok(Self {
             requests,
             watches,
@@ -191,9 +193,9 @@ impl<Q: Send + 'static> Operators<Q> {
             kind,
             watching: BTreeMap::new(),
             last: 0,
-            tcp: TcpServer::open(http, &shared, routes.clone()).await?,
+            tcp: TcpServer::open(http, &shared, bodies.clone(), routes.clone()).await?,
             durations: shared.durations.clone(),
-            _socket: ControlSocket::open(socket, routes, &shared.audit),
+            _socket: ControlSocket::open(socket, routes, bodies, &shared.audit, &shared.counters),
         })
     }
 

@@ -9,13 +9,14 @@
 //! everything on the control socket, and a group, if one is configured, for what its role allows. Over TCP each request shows a token or a certificate ([`admit`]); what it may with the
 //! role that it has is for the core to decide, and for [`own`] and [`watch`] where the core is not asked.
 //!
-//! Limits: [`CONNECTIONS_MAX`](socket::CONNECTIONS_MAX) connections to the socket at a time, the others wait; over TCP those of [`tcp`]; a request's
+//! Limits: [`CONNECTIONS_MAX`](socket::CONNECTIONS_MAX) connections to the socket at a time, the others wait, or are closed if they are of the group's users, who have some of these; over TCP those of [`tcp`]; a request's
 //! head and body, and the time that a connection may last ([`connection`]); [`REQUESTS_MAX`](door::REQUESTS_MAX) requests on their way to the
 //! core, further ones wait.
 
 mod admit;
 mod answer;
 mod audited;
+mod bodies;
 mod connection;
 mod document;
 mod door;

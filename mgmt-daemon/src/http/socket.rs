@@ -9,21 +9,27 @@ use std::{
     time::Duration,
 };
 
-use axum::{Extension, Router, middleware};
+use axum::{Extension, Router, http::StatusCode, middleware};
+use counters::Counters;
 use mgmt_api::{Principal, Transport};
 use rustix::process::geteuid;
 use tokio::{
-    net::{UnixListener, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    net::{UnixListener, UnixStream, unix::UCred},
+    sync::Semaphore,
     task::{JoinHandle, JoinSet},
-    time::{MissedTickBehavior, interval, sleep},
+    time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
 use super::{
+    answer::Problem,
     audited,
-    connection::{self, Lasting, complete},
+    bodies::{Bodies, read_body},
+    connection::{self, HEAD_TIMEOUT, Lasting, complete},
+    shares::{Share, Shares},
 };
 use crate::{
+    Counted,
+    attempts::Attempts,
     audit::Audit,
     config::{SocketConfig, SocketGroup},
     files,
@@ -31,6 +37,10 @@ use crate::{
 
 /// How many connections are served at a time.
 pub(super) const CONNECTIONS_MAX: usize = 64;
+/// How many of them may be of the group's users: the daemon's user and root have the others for themselves.
+const CONNECTIONS_OF_GROUP_MAX: usize = CONNECTIONS_MAX / 2;
+/// How many may be of one of these.
+const CONNECTIONS_OF_MEMBER_MAX: usize = CONNECTIONS_OF_GROUP_MAX / 2;
 /// Where a group may use it.
 const GROUP_MODE: u32 = 0o660;
 /// How often it is looked whether the socket still has its path: it may have been removed, with its directory or alone.
@@ -46,9 +56,17 @@ pub(super) struct ControlSocket {
 
 impl ControlSocket {
     /// Listens at this path, if that is possible: nodes are kept, and peers are served, also where no operator can ask.
-    pub(super) fn open(config: &SocketConfig, routes: Router, audit: &Audit) -> Option<Self> {
-        let routes = complete(routes).layer(middleware::from_fn_with_state(audit.clone(), audited::audit));
-        Self::listen(config, routes)
+    pub(super) fn open(
+        config: &SocketConfig,
+        routes: Router,
+        bodies: Bodies,
+        audit: &Audit,
+        counters: &Counters<Counted>,
+    ) -> Option<Self> {
+        let routes = complete(routes)
+            .layer(middleware::from_fn_with_state(bodies, read_body))
+            .layer(middleware::from_fn_with_state(audit.clone(), audited::audit));
+        Self::listen(config, routes, counters.clone())
             .inspect_err(|error| {
                 tracing::warn!(
                     "operators cannot ask this daemon: it cannot listen on its control socket {}: {error}; \
@@ -65,10 +83,10 @@ impl ControlSocket {
     ///
     /// Those of the file system; if another daemon listens there; and if the path is longer than a socket's may be, which is 107 bytes, and leads elsewhere than into the
     /// current directory.
-    fn listen(config: &SocketConfig, routes: Router) -> io::Result<Self> {
+    fn listen(config: &SocketConfig, routes: Router, counters: Counters<Counted>) -> io::Result<Self> {
         let listener = Listener::new(config.clone())?;
         Ok(Self {
-            task: tokio::spawn(accept(listener, routes)),
+            task: tokio::spawn(accept(listener, routes, OfGroup::new(counters))),
         })
     }
 }
@@ -161,7 +179,7 @@ impl Drop for ControlSocket {
 }
 
 /// Connections end with this task.
-async fn accept(mut listener: Listener, routes: Router) {
+async fn accept(mut listener: Listener, routes: Router, mut of_group: OfGroup) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     let mut look = interval(LOOK_INTERVAL);
@@ -182,12 +200,16 @@ async fn accept(mut listener: Listener, routes: Router) {
         let Some((place, accepted)) = accepted else { return };
         match accepted {
             Ok((stream, _)) => {
-                connections.spawn(serve(
-                    stream,
-                    routes.clone(),
-                    listener.config.group.clone(),
-                    place,
-                ));
+                let Ok(peer) = stream.peer_cred() else { continue };
+                let principal = principal(&peer, listener.config.group.as_ref());
+                let Ok(share) = of_group.take(&principal, peer.uid(), &stream) else {
+                    continue;
+                };
+                let routes = routes.clone();
+                connections.spawn(async move {
+                    let _places = (place, share);
+                    serve(stream, routes, principal).await;
+                });
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection on the control socket, and tries again");
@@ -198,21 +220,70 @@ async fn accept(mut listener: Listener, routes: Router) {
     }
 }
 
-async fn serve(stream: UnixStream, routes: Router, group: Option<SocketGroup>, _place: OwnedSemaphorePermit) {
-    let Ok(peer) = stream.peer_cred() else { return };
+/// The connections of the group's users.
+struct OfGroup {
+    places: Shares<u32>,
+    refused: Attempts<u32>,
+    counters: Counters<Counted>,
+}
+
+impl OfGroup {
+    fn new(counters: Counters<Counted>) -> Self {
+        Self {
+            places: Shares::new(CONNECTIONS_OF_GROUP_MAX, CONNECTIONS_OF_MEMBER_MAX),
+            refused: Attempts::default(),
+            counters,
+        }
+    }
+
+    /// A place of the group's, if the connection is of a user of it. Where none is left for this user, the connection is told so.
+    fn take(
+        &mut self,
+        principal: &Principal,
+        uid: u32,
+        stream: &UnixStream,
+    ) -> Result<Option<Share<u32>>, Refused> {
+        if principal.is_own_user() {
+            return Ok(None);
+        }
+        self.places.take(uid, 1).map(Some).ok_or_else(|| {
+            self.counters.increment(Counted::HttpConnectionsRefused);
+            let reason = "too many connections of the group's users are open";
+            if self.refused.failed(uid, reason, Instant::now()).is_some() {
+                tracing::warn!(uid, "refused a connection to the control socket: {reason}");
+            }
+            let detail = format!(
+                "too many connections are open, of which one user of the group may have {CONNECTIONS_OF_MEMBER_MAX} and all together {CONNECTIONS_OF_GROUP_MAX}: try again later"
+            );
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+            // It has room in a new connection, and is not waited for.
+            let _ = rustix::io::write(stream, &problem.to_http());
+            Refused
+        })
+    }
+}
+
+/// A connection has no place.
+struct Refused;
+
+fn principal(peer: &UCred, group: Option<&SocketGroup>) -> Principal {
     let is_own = [0, geteuid().as_raw()].contains(&peer.uid());
-    let principal = Principal {
+    Principal {
         transport: Transport::ControlSocket {
             uid: peer.uid(),
             pid: peer.pid().unwrap_or_default(),
         },
         address: None,
         certificate: None,
-        grant: group.filter(|_| !is_own).map(|group| group.grant()),
-    };
+        grant: group.filter(|_| !is_own).map(SocketGroup::grant),
+    }
+}
+
+async fn serve(stream: UnixStream, routes: Router, principal: Principal) {
+    let head = (!principal.is_own_user()).then_some(HEAD_TIMEOUT);
     let lasting = Lasting::default();
     let routes = routes
         .layer(Extension(principal))
         .layer(Extension(lasting.clone()));
-    connection::serve(stream, routes, &lasting, None).await;
+    connection::serve(stream, routes, &lasting, head).await;
 }

@@ -3,10 +3,9 @@
 //! | limit | then |
 //! |---|---|
 //! | [`CONNECTIONS_MAX`] connections, [`CONNECTIONS_OF_ADDRESS_MAX`] of an address, with IPv6 of its /64 | a further one is closed at once, and counted |
-//! | [`BODIES_BYTES_MAX`] in bodies of requests, [`BODIES_OF_ONE_BYTES_MAX`] of one token or certificate | a further one is refused |
 //! | [`HANDSHAKE_TIMEOUT`] for the TLS handshake, [`HEAD_TIMEOUT`] for a request's head | the connection is closed |
 //!
-//! Heads, bodies and the time that a connection may last have the limits of the control socket's ([`connection`](super::connection)).
+//! Memory for bodies is that of [`bodies`](super::bodies). Heads, bodies and the time that a connection may last have the limits of the control socket's ([`connection`](super::connection)).
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -22,10 +21,11 @@ use tokio::{
 };
 
 use super::{
-    admit::{BODIES_BYTES_MAX, BODIES_OF_ONE_BYTES_MAX, Caller, Entrance, admit},
+    admit::{Caller, Entrance, admit},
     answer::Problem,
     audited::audit,
-    connection::{self, Lasting, complete},
+    bodies::Bodies,
+    connection::{self, HEAD_TIMEOUT, Lasting, complete},
     door::Shared,
     guard::{Guard, network},
     shares::Shares,
@@ -38,8 +38,6 @@ pub(super) const CONNECTIONS_MAX: usize = 256;
 pub(super) const CONNECTIONS_OF_ADDRESS_MAX: usize = 64;
 /// How long the TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the head of a request may take, also the next one of a connection.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait when no connection can be accepted, as where there are too many open files.
 const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 /// How often a connection that lasts is asked whether it still may: tokens expire.
@@ -68,6 +66,7 @@ impl TcpServer {
     pub(super) async fn open(
         config: &HttpConfig,
         shared: &Shared,
+        bodies: Bodies,
         routes: Router,
     ) -> Result<Option<Self>, HostError> {
         let Some(address) = config.listen else {
@@ -82,7 +81,7 @@ impl TcpServer {
             hosts: config.hosts.clone(),
             tls: tls.clone(),
             revoked: config.tls.revoked(),
-            bodies: Shares::new(BODIES_BYTES_MAX, BODIES_OF_ONE_BYTES_MAX),
+            bodies,
             counters: shared.counters.clone(),
         });
         let routes = complete(routes)
