@@ -21,6 +21,7 @@
 //! | [`management_log`] | `management-<name>.log` |
 //! | [`metrics`] | metrics, as Prometheus reads them |
 //! | [`owner`] | who gets what root makes |
+//! | [`pace`] | how often each of many may do something |
 //! | [`peers`] | the Broker endpoint, and what is known of its peers |
 //! | [`process`] | the process's name, limits, working directory and one thread |
 //! | [`program`] | what the program says to its user, and its exit codes |
@@ -52,6 +53,7 @@ pub mod management_log;
 pub mod metrics;
 mod notify;
 pub mod owner;
+pub mod pace;
 pub mod peers;
 pub mod process;
 pub mod program;

@@ -130,6 +130,35 @@ fn wrong_secrets_slow_their_address_down() {
     hub.stop();
 }
 
+#[test]
+fn an_instance_gets_only_so_many_certificates_in_a_row() {
+    let mut hub = Hub::started("30days");
+    let token = hub.token("sensor1");
+    let first = Sensor::new();
+    first.enrol(&token, &[]).printed();
+    // As if the answer were lost, again and again.
+    Limit::new("too many certificates").poll(|| {
+        let again = Sensor::new();
+        fs::create_dir_all(again.path("")).expect("it can be made");
+        fs::copy(first.path("agent.key"), again.path("agent.key.new")).expect("it can be copied");
+        let outcome = again.enrol(&token, &[]);
+        if outcome.exit == 0 {
+            return None;
+        }
+        outcome.failed(1, "sensor1 has got 20 certificates in a short time");
+        Some(())
+    });
+    assert_eq!(
+        (
+            hub.counted("certificates_refused"),
+            hub.counted("http_slowed_down")
+        ),
+        (1, 1)
+    );
+    hub.enrolled("sensor2");
+    hub.stop();
+}
+
 /// What a sensor that was enrolled has.
 fn mutual(sensor: &Sensor) -> TlsConfig {
     TlsConfig::Mutual {

@@ -40,7 +40,11 @@ fn one_token_leaves_others_memory_for_their_requests() {
     }
     assert!(begin(&served, &greedy).0.starts_with("HTTP/1.1 503 "));
     let stops = |token: &str| served.send("POST /v1/clusters/default/nodes/stop", token, r#"{"all": true}"#);
-    assert_problem(&stops(&greedy), 503, "one token, certificate or user may have 32 MiB");
+    assert_problem(
+        &stops(&greedy),
+        503,
+        "one token, certificate or user may have 32 MiB",
+    );
     assert!(!stops(&other).starts_with("HTTP/1.1 503 "));
     for _ in 0..2 {
         let (status, stream) = begin(&served, &other);

@@ -123,6 +123,8 @@ enum NotIssued {
     Wrong(String),
     /// It was, and is not good any more.
     Refused(String),
+    /// This instance has got too many.
+    TooMany(String),
     /// It cannot be done now.
     Failed(NotDone),
 }

@@ -1,5 +1,7 @@
 //! What is asked of the CA, as HTTP.
 
+use std::{sync::Arc, time::Duration};
+
 use broker_endpoint::tls::{Certificate, PublicKey};
 use counters::Counters;
 use mgmt_api::{
@@ -23,22 +25,36 @@ use mgmt_daemon::http::{
     read, utoipa,
     utoipa_axum::routes,
 };
+use mgmt_daemon::pace::Pace;
 
 use super::{Authority, NotIssued, now, unavailable};
 use crate::{Counted, http::Request};
 
 type Asking = Extension<Principal>;
 
+/// How many certificates an instance gets in a row. Otherwise one agent could push out of the audit log what others have done.
+const ISSUED_MAX: u32 = 20;
+
+/// How long it takes until it gets one more.
+const ISSUED_RECOVERY: Duration = Duration::from_secs(3);
+
 /// What the routes need.
 #[derive(Clone, Debug)]
 pub(crate) struct Issuing {
     authority: Option<Authority>,
     counters: Counters<Counted>,
+    /// How many certificates each instance gets.
+    pace: Arc<Pace>,
 }
 
 impl Issuing {
-    pub(crate) const fn new(authority: Option<Authority>, counters: Counters<Counted>) -> Self {
-        Self { authority, counters }
+    pub(crate) fn new(authority: Option<Authority>, counters: Counters<Counted>) -> Self {
+        let pace = Arc::new(Pace::new(ISSUED_MAX, ISSUED_RECOVERY));
+        Self {
+            authority,
+            counters,
+            pace,
+        }
     }
 }
 
@@ -127,6 +143,7 @@ async fn revoke_enrolment(
         (status = 200, body = IssuedCertificate, description = "With the CA's"),
         (status = 404),
         (status = 409),
+        (status = 429),
         (status = 503),
     ),
 )]
@@ -158,6 +175,13 @@ impl Issuing {
             match refusal {
                 NotIssued::Wrong(reason) => stranger.was_wrong(reason),
                 NotIssued::Refused(reason) => Problem::new(StatusCode::FORBIDDEN, reason),
+                NotIssued::TooMany(instance) => {
+                    let reason = format!(
+                        "{instance} has got {ISSUED_MAX} certificates in a short time, and gets one more each {} s: try again later",
+                        ISSUED_RECOVERY.as_secs()
+                    );
+                    stranger.asks_too_often(reason, "3")
+                }
                 NotIssued::Failed(not_done) => not_done.into(),
             }
         };
@@ -181,6 +205,9 @@ impl Issuing {
         };
         let instance = instance.map_err(refused)?;
         stranger.is_about(vec![instance.clone()]);
+        if !self.pace.allows(instance.clone()) {
+            return Err(refused(NotIssued::TooMany(instance)));
+        }
         let issued = authority
             .issue(&instance, &key)
             .map_err(|error| unavailable(&error))?;

@@ -34,7 +34,7 @@ fn a_certificate_is_renewed_by_its_key_and_for_a_month_after_its_end() {
         Ok(name) => name,
         Err(NotIssued::Wrong(reason)) => format!("wrong: {reason}"),
         Err(NotIssued::Refused(reason)) => format!("refused: {reason}"),
-        Err(NotIssued::Failed(not_done)) => panic!("{not_done:?}"),
+        Err(other @ (NotIssued::TooMany(_) | NotIssued::Failed(_))) => panic!("{other:?}"),
     };
     for ended in [-DAY, DAY, 29 * DAY] {
         assert_eq!(renewed(&renews(&own, "sensor1", ended, &key, &key)), "sensor1");

@@ -6,7 +6,6 @@
 mod file;
 mod line;
 mod pending;
-mod reads;
 
 use std::{
     io,
@@ -21,15 +20,22 @@ use std::{
 
 use counters::Counters;
 
-use self::{file::AuditFile, reads::Reads};
+use self::file::AuditFile;
 pub use self::{
     line::{Line, Outcome, What},
     pending::Pending,
 };
-use crate::Counted;
+use crate::{Counted, pace::Pace};
 
 /// How many lines may wait to be written.
 const LINES_MAX: usize = 4096;
+
+/// How many lines of requests that only show something one principal has in a row. Otherwise the least role could push out of the log what others
+/// have changed.
+const READS_MAX: u32 = 500;
+
+/// How long it takes until there is one more.
+const READ_RECOVERY: Duration = Duration::from_secs(1);
 
 /// How often it is tried whether lines can be written again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -43,7 +49,7 @@ struct Shared {
     path: PathBuf,
     queue: SyncSender<Entry>,
     counters: Counters<Counted>,
-    reads: Mutex<Reads>,
+    reads: Pace,
     /// Why lines are lost, if they are.
     trouble: Mutex<Option<String>>,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
@@ -84,7 +90,7 @@ impl Audit {
             path: path.to_owned(),
             queue,
             counters,
-            reads: Mutex::default(),
+            reads: Pace::new(READS_MAX, READ_RECOVERY),
             trouble: Mutex::default(),
             thread: Mutex::default(),
         });
@@ -108,7 +114,7 @@ impl Audit {
         let Some(shared) = &self.0 else { return };
         if line.is_of_read()
             && let Some(reader) = line.sender()
-            && !lock(&shared.reads).has_line(reader)
+            && !shared.reads.allows(reader)
         {
             return shared.counters.increment(Counted::AuditReadsLeftOut);
         }

@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use axum::http::{StatusCode, header::WWW_AUTHENTICATE};
+use axum::http::{
+    StatusCode,
+    header::{RETRY_AFTER, WWW_AUTHENTICATE},
+};
 
 use super::{admit::Entrance, answer::Problem, note::Note};
 use crate::Counted;
@@ -43,6 +46,16 @@ impl Stranger {
     /// It is known now what the request is about, for the audit log.
     pub fn is_about(&self, targets: Vec<String>) {
         self.note.complete(|what| what.targets = targets);
+    }
+
+    /// It may ask, and has asked too often: it may again after this time, in seconds.
+    pub fn asks_too_often(&self, detail: impl Into<String>, seconds: &'static str) -> Problem {
+        self.entrance.refused(
+            Counted::HttpSlowedDown,
+            self.address.ip(),
+            "a request for a certificate, of an instance that has got too many",
+        );
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).with(RETRY_AFTER, seconds)
     }
 
     /// It is none that may ask: after some of these its address is slowed down, as after wrong tokens.
