@@ -14,18 +14,20 @@ use mgmt_api::{
         },
     },
 };
-use mgmt_daemon::http::{
-    Door, Note, OpenApiRouter, Problem, Stranger,
-    axum::{
-        self, Extension, Json,
-        body::Bytes,
-        extract::{Path, State},
-        http::StatusCode,
+use mgmt_daemon::{
+    http::{
+        Door, Note, OpenApiRouter, Problem, Stranger,
+        axum::{
+            self, Extension, Json,
+            body::Bytes,
+            extract::{Path, State},
+            http::StatusCode,
+        },
+        read, utoipa,
+        utoipa_axum::routes,
     },
-    read, utoipa,
-    utoipa_axum::routes,
+    pace::Pace,
 };
-use mgmt_daemon::pace::Pace;
 
 use super::{Authority, NotIssued, now, unavailable};
 use crate::{Counted, http::Request};

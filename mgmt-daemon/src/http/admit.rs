@@ -310,7 +310,7 @@ fn principal(caller: &Caller, by: Proof, grant: Grant) -> Principal {
 }
 
 /// A field that is there once, as text.
-pub(super) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
     first.to_str().ok().filter(|_| values.next().is_none())

@@ -1,7 +1,7 @@
 //! The bodies of requests: whose are read, and how much memory they may take.
 
-use axum::Extension;
 use axum::{
+    Extension,
     body::{Body, Bytes, to_bytes},
     extract::{Request, State},
     http::{
@@ -15,17 +15,16 @@ use broker_endpoint::with_causes;
 use mgmt_api::Principal;
 
 use super::{
-    admit::single,
     answer::Problem,
     connection::BODY_BYTES_MAX,
     shares::{Share, Shares},
 };
 
 /// How many bytes the bodies of requests may have that are read, or not answered yet. The daemon's user and root have as many besides.
-pub(super) const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
+const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// How many of them may be of one token, certificate, or user of the control socket's group.
-pub(super) const BODIES_OF_ONE_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
+const BODIES_OF_ONE_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
 
 /// Memory for bodies. Clones are the same.
 #[derive(Clone, Debug)]
@@ -67,7 +66,9 @@ impl Bodies {
 
     /// Memory for a body that is as long as the head says, or that may be as long as any.
     fn memory_for(&self, principal: &Principal, headers: &HeaderMap) -> Result<Share<String>, Problem> {
-        let length = single(headers, &CONTENT_LENGTH).and_then(|length| length.parse().ok());
+        let length = headers
+            .get(CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse().ok());
         let length = match length {
             Some(length) if length <= BODY_BYTES_MAX => length,
             // The rest is refused when it comes.
