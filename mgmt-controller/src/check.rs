@@ -3,6 +3,7 @@
 use broker_endpoint::{websocket::WebSocketTls, with_causes};
 use mgmt_daemon::{
     config::{Checks, Environment, Listener},
+    files,
     lock::Lock,
 };
 
@@ -34,6 +35,9 @@ pub fn check(config: &Config, _: &Environment, checks: &mut Checks<'_>) {
         if let Err(error) = authority::look(&own.dir) {
             checks.note(keys, Err(with_causes(&error)));
         }
+        checks
+            .warnings
+            .extend(files::secret_too_open(&own.dir.join(authority::CA_KEY_FILE)));
     }
     if let WebSocketTls::Offered(tls) | WebSocketTls::Required(tls) = &config.websocket_tls {
         checks.tls("WebSocket", |_| "websocket_tls", tls);

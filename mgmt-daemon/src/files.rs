@@ -207,13 +207,23 @@ pub fn sync_names(path: &Path) -> io::Result<()> {
 
 /// What is wrong with the mode of something that holds secrets, with the command that mends it. Something that is not there is in order.
 pub fn too_open(path: &Path) -> Option<String> {
+    let problem = "others than its owner and group can use it, or its group can change it";
+    looser(path, LOOSE, problem)
+}
+
+/// The same of a file that only its owner may read.
+pub fn secret_too_open(path: &Path) -> Option<String> {
+    looser(path, 0o077, "others than its owner can use it")
+}
+
+fn looser(path: &Path, loose: u32, problem: &str) -> Option<String> {
     let metadata = fs::metadata(path).ok()?;
     let mode = metadata.permissions().mode() & 0o7777;
     let path = path.display();
-    (mode & LOOSE != 0).then(|| {
+    (mode & loose != 0).then(|| {
         format!(
-            "{path} has mode {mode:04o}: others than its owner and group can use it, or its group can change it. To mend it: chmod {:o} {path}",
-            mode & !LOOSE
+            "{path} has mode {mode:04o}: {problem}. To mend it: chmod {:o} {path}",
+            mode & !loose
         )
     })
 }

@@ -1,48 +1,125 @@
-//! Who gets what root makes in a daemon's directories.
+//! Root in the directories of another user.
 
 use std::{
-    fs, io,
-    os::unix::fs::{MetadataExt, lchown},
-    path::Path,
+    collections::BTreeMap,
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf, absolute},
 };
 
-use rustix::process::geteuid;
+use nix::unistd::{Gid, Uid, User, geteuid, setgid, setgroups, setuid};
 
-use crate::files;
+/// A user who is not root, and a group of that user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Owner {
+    uid: u32,
+    gid: u32,
+}
 
-/// The owner of the directory that was there before, where root makes something.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Owner(Option<(u32, u32)>);
-
-impl Owner {
-    /// Makes a directory and those above it that are missing.
-    ///
-    /// # Errors
-    ///
-    /// If one cannot be made or given away.
-    pub fn make_directory(directory: &Path) -> io::Result<Self> {
-        let missing: Vec<&Path> = directory
-            .ancestors()
-            .take_while(|above| !above.exists())
-            .collect();
-        let above = missing.last().and_then(|last| last.parent()).unwrap_or(directory);
-        let found = fs::metadata(above)?;
-        let owner = Self(Some((found.uid(), found.gid())).filter(|_| geteuid().is_root()));
-        files::create_dir_all(directory)?;
-        missing.into_iter().try_for_each(|made| owner.give(made))?;
-        Ok(owner)
+/// Makes this process, if it is root's, one of the user to whom these directories belong, for good. They may be missing: then those above them count.
+/// With root's rights it would follow any link that the user has put there.
+///
+/// # Errors
+///
+/// If the directories, with those above them, belong to several users who are not root, if that cannot be told, or if the user cannot be changed.
+pub fn become_owner<'a>(directories: impl IntoIterator<Item = &'a Path>) -> io::Result<()> {
+    if !geteuid().is_root() {
+        return Ok(());
     }
+    match owner(directories)? {
+        Some(owner) => take(owner).map_err(|error| {
+            let uid = owner.uid;
+            io::Error::other(format!(
+                "cannot become user {uid}, to whom it belongs ({error}): run the command as that user"
+            ))
+        }),
+        None => Ok(()),
+    }
+}
 
-    /// Gives away what was made.
-    ///
-    /// # Errors
-    ///
-    /// If that is not possible.
-    pub fn give(&self, path: &Path) -> io::Result<()> {
-        match self.0 {
-            // A link that its owner has put there meanwhile is not followed.
-            Some((uid, gid)) => lchown(path, Some(uid), Some(gid)),
-            None => Ok(()),
+fn take(Owner { uid, gid }: Owner) -> nix::Result<()> {
+    let user = User::from_uid(Uid::from_raw(uid))?;
+    setgroups(&[])?;
+    setgid(user.map_or(Gid::from_raw(gid), |user| user.gid))?;
+    setuid(Uid::from_raw(uid))
+}
+
+/// The one user but root who can change where these paths lead.
+fn owner<'a>(directories: impl IntoIterator<Item = &'a Path>) -> io::Result<Option<Owner>> {
+    let mut owners = BTreeMap::new();
+    for directory in directories {
+        let directory = absolute(directory)?;
+        // A link of root's can lead to a directory of another user.
+        let real = directory.ancestors().find_map(|above| above.canonicalize().ok());
+        let real = real.iter().flat_map(|real| real.ancestors());
+        for path in directory.ancestors().chain(real) {
+            let (uid, gid) = match path.symlink_metadata() {
+                Ok(found) => (found.uid(), found.gid()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            if uid != 0 {
+                owners.entry(uid).or_insert((gid, path.to_owned()));
+            }
         }
+    }
+    let mut owners = owners.into_iter();
+    let Some((uid, (gid, path))) = owners.next() else {
+        return Ok(None);
+    };
+    match owners.next() {
+        None => Ok(Some(Owner { uid, gid })),
+        Some(other) => Err(several((uid, &path), (other.0, &other.1.1))),
+    }
+}
+
+fn several(one: (u32, &PathBuf), other: (u32, &PathBuf)) -> io::Error {
+    io::Error::other(format!(
+        "{} belongs to user {}, and {} to user {}: run the command as the daemon's user",
+        one.1.display(),
+        one.0,
+        other.1.display(),
+        other.0
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        os::unix::fs::{chown, lchown, symlink},
+    };
+
+    use super::*;
+
+    #[test]
+    fn who_can_change_where_a_path_leads_is_its_owner() {
+        if !geteuid().is_root() {
+            return;
+        }
+        let home = tempfile::tempdir().unwrap();
+        let path = |name: &str| home.path().join(name);
+        let uid = |path: &Path| owner([path]).unwrap().map(|owner| owner.uid);
+        for (name, uid) in [("roots", 0), ("zeeks", 12_345), ("others", 54_321)] {
+            fs::create_dir(path(name)).unwrap();
+            chown(path(name), Some(uid), None).unwrap();
+        }
+        assert_eq!(uid(&path("roots/missing")), None);
+        assert_eq!(uid(&path("zeeks")), Some(12_345));
+        assert_eq!(uid(&path("zeeks/missing/too")), Some(12_345));
+        // Links: of the user's into a directory of root's, to nothing, and of root's.
+        for (name, to) in [("away", path("roots")), ("nowhere", path("nothing"))] {
+            symlink(to, path("zeeks").join(name)).unwrap();
+            lchown(path("zeeks").join(name), Some(12_345), None).unwrap();
+            assert_eq!(uid(&path("zeeks").join(name)), Some(12_345), "{name}");
+        }
+        symlink(path("zeeks"), path("here")).unwrap();
+        assert_eq!(uid(&path("here")), Some(12_345));
+        assert_eq!(uid(&path("here/missing")), Some(12_345));
+        // One user does not lead root to another one.
+        symlink(path("others"), path("zeeks/elsewhere")).unwrap();
+        let error = owner([&*path("zeeks/elsewhere")]).unwrap_err().to_string();
+        assert!(error.contains("belongs to user 12345"), "{error}");
+        owner([&*path("zeeks"), &*path("others")]).unwrap_err();
     }
 }

@@ -1,12 +1,14 @@
 //! A controller with a CA of its own, and agents that enrol there: real programs. What depends on time has certificates that last for seconds.
 
+mod owner;
 mod page;
 mod refused;
 mod renewed;
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs::{self, File, Permissions},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
@@ -301,7 +303,10 @@ fn a_cluster_is_deployed_on_an_agent_that_was_enrolled() {
     agent.stop();
     let audit = hub.directory().join("audit.log");
     let log = hub.stop();
-    fs::remove_file(hub.directory().join("ca/ca.key")).expect("it is there");
+    let key = hub.directory().join("ca/ca.key");
+    fs::set_permissions(&key, Permissions::from_mode(0o640)).expect("it is there");
+    hub.check_config(0, "others than its owner can use it. To mend it: chmod 600 ");
+    fs::remove_file(key).expect("it is there");
     hub.check_config(1, "ca.key is missing");
     assert!(log.contains("an agent is enrolled"), "{log}");
     let audit = fs::read_to_string(audit).expect("it is there");

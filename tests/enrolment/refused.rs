@@ -60,7 +60,10 @@ fn a_token_is_good_for_one_key_in_its_time() {
     fs::create_dir_all(again.path("")).expect("it can be made");
     fs::copy(first.path("agent.key"), again.path("agent.key.new")).expect("it can be copied");
     again.enrol(&token, &[]).printed();
-    assert_eq!(hub.counted("certificates_issued"), 2);
+    // It ended before it wrote down where the host is enrolled.
+    fs::remove_file(again.path("enrolment.json")).expect("it was enrolled");
+    again.enrol(&token, &[]).printed();
+    assert_eq!(hub.counted("certificates_issued"), 3);
 
     let revoked = hub.token("sensor3");
     hub.mgmtctl(&["enroll", "--revoke", "sensor3"]).printed();

@@ -9,7 +9,9 @@ use std::{
 use broker_endpoint::with_causes;
 use clap::ArgMatches;
 use mgmt_api::operator::enrolment::{CertificateRequest, EnrolmentToken, can_be_enrolled};
-use mgmt_daemon::{config::Origin, error::HostError, process::block_on, program::complain};
+use mgmt_daemon::{
+    config::Origin, error::HostError, owner::become_owner, process::block_on, program::complain,
+};
 
 use super::{
     Place,
@@ -77,9 +79,10 @@ fn enrol(config: &Config, token: &str) -> Result<String, EnrolError> {
         directory: directory.clone(),
         source,
     };
-    let owner = place.make().map_err(failed)?;
-    place.settle().map_err(failed)?;
-    let key = place.next_key(owner).map_err(failed)?;
+    become_owner([&*place.0]).map_err(failed)?;
+    place.make().map_err(failed)?;
+    place.resume().map_err(failed)?;
+    let key = place.next_key().map_err(failed)?;
     let request = key.request(&enrolled.name);
     let asked = CertificateRequest {
         request: request.map_err(|error| failed(io::Error::other(error)))?,
@@ -89,8 +92,8 @@ fn enrol(config: &Config, token: &str) -> Result<String, EnrolError> {
         let issued = ask::certificate(enrolled, &key, Some(secret), &asked).await;
         issued.map_err(EnrolError::from)
     })?;
-    place.install(&issued, owner).map_err(failed)?;
-    place.enrol(enrolled, owner).map_err(failed)?;
+    place.install(&issued).map_err(failed)?;
+    place.enrol(enrolled).map_err(failed)?;
     Ok(format!(
         "this host is instance {} of the controller at {}: its certificate is in {directory}, and the agent renews it; start the agent, or restart it\n",
         enrolled.name, enrolled.url

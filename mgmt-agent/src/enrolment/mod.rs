@@ -25,7 +25,6 @@ use mgmt_api::operator::enrolment::{Enrolled, IssuedCertificate, host_and_port};
 use mgmt_daemon::{
     config::{Origin, Resolver},
     files,
-    owner::Owner,
 };
 
 /// What an agent that is enrolled obeys: no other agent has a certificate of such a name.
@@ -75,15 +74,25 @@ impl Place {
     }
 
     /// Makes the directory, with those above it.
-    fn make(&self) -> io::Result<Owner> {
-        let owner = Owner::make_directory(self.0.parent().unwrap_or(&self.0))?;
-        files::create_secret_dir(&self.0)?;
-        owner.give(&self.0)?;
-        Ok(owner)
+    fn make(&self) -> io::Result<()> {
+        files::create_secret_dir(&self.0)
+    }
+
+    /// Goes back to where [`next_key`](Self::next_key) is the one in place, if an enrolment ended just before the host was enrolled: the token is good for
+    /// that key only.
+    fn resume(&self) -> io::Result<()> {
+        self.settle()?;
+        if self.enrolment().symlink_metadata().is_ok() {
+            return Ok(());
+        }
+        match fs::rename(self.key(), next(&self.key())) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// The key that the next certificate is for. It is kept until that is in place: an enrolment token is good for one key.
-    fn next_key(&self, owner: Owner) -> io::Result<PrivateKey> {
+    fn next_key(&self) -> io::Result<PrivateKey> {
         let path = next(&self.key());
         if let Some(key) = read_file(&path)
             .ok()
@@ -94,18 +103,15 @@ impl Place {
         let unusable = |error: AuthorityError| io::Error::other(error);
         let key = PrivateKey::generate().map_err(unusable)?;
         files::replace(&path, &key.to_pem().map_err(unusable)?, files::SECRET_MODE)?;
-        owner.give(&path)?;
         files::sync_names(&path)?;
         Ok(key)
     }
 
     /// Puts a certificate and the key that it is for in place. At any moment [`settle`](Self::settle) makes of what is there a pair.
-    fn install(&self, issued: &IssuedCertificate, owner: Owner) -> io::Result<()> {
+    fn install(&self, issued: &IssuedCertificate) -> io::Result<()> {
         let (ca, certificate) = (self.ca(), next(&self.certificate()));
         files::replace(&ca, issued.ca.as_bytes(), files::FILE_MODE)?;
-        owner.give(&ca)?;
         files::replace(&certificate, issued.certificate.as_bytes(), files::FILE_MODE)?;
-        owner.give(&certificate)?;
         files::sync_names(&certificate)?;
         self.settle()
     }
@@ -125,12 +131,11 @@ impl Place {
     }
 
     /// Writes down at which controller this host is enrolled: from then on it is.
-    fn enrol(&self, enrolled: &Enrolled, owner: Owner) -> io::Result<()> {
+    fn enrol(&self, enrolled: &Enrolled) -> io::Result<()> {
         let path = self.enrolment();
         let mut json = serde_json::to_vec_pretty(enrolled)?;
         json.push(b'\n');
         files::replace(&path, &json, files::FILE_MODE)?;
-        owner.give(&path)?;
         files::sync_names(&path)
     }
 }
@@ -163,8 +168,6 @@ pub(crate) fn fill(resolver: &mut Resolver<'_>, state_dir: &Path) {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{MetadataExt, chown};
-
     use super::*;
 
     fn issued(text: &str) -> IssuedCertificate {
@@ -178,14 +181,14 @@ mod tests {
     fn certificate_and_key_are_a_pair_after_any_crash() {
         let home = tempfile::tempdir().unwrap();
         let place = Place::below(home.path());
-        let owner = place.make().unwrap();
-        let first = place.next_key(owner).unwrap();
+        place.make().unwrap();
+        let first = place.next_key().unwrap();
         assert_eq!(
-            place.next_key(owner).unwrap().to_pem().unwrap(),
+            place.next_key().unwrap().to_pem().unwrap(),
             first.to_pem().unwrap(),
             "an answer that was lost is asked for with the same key"
         );
-        place.install(&issued("first"), owner).unwrap();
+        place.install(&issued("first")).unwrap();
         let found = || {
             place.settle().unwrap();
             let certificate = fs::read_to_string(place.certificate()).unwrap();
@@ -195,32 +198,37 @@ mod tests {
         assert_eq!(found(), pair("first", &first));
         assert_eq!(files::too_open(&place.key()), None);
         // There is a key, and no certificate yet.
-        let second = place.next_key(owner).unwrap();
+        let second = place.next_key().unwrap();
         assert_eq!(found(), pair("first", &first));
         // Both are there, and neither is in place.
         fs::write(next(&place.certificate()), "second").unwrap();
         assert_eq!(found(), pair("second", &second));
         // The key is in place.
-        let third = place.next_key(owner).unwrap();
+        let third = place.next_key().unwrap();
         fs::write(next(&place.certificate()), "third").unwrap();
         fs::rename(next(&place.key()), place.key()).unwrap();
         assert_eq!(found(), pair("third", &third));
     }
 
     #[test]
-    fn what_root_makes_is_the_agents() {
-        if !rustix::process::geteuid().is_root() {
-            return;
-        }
+    fn an_enrolment_that_ended_at_any_moment_goes_on_with_its_key() {
         let home = tempfile::tempdir().unwrap();
-        chown(home.path(), Some(12_345), None).unwrap();
-        let place = Place::below(&home.path().join("state"));
-        let owner = place.make().unwrap();
-        place.next_key(owner).unwrap();
-        place.install(&issued("first"), owner).unwrap();
-        for path in [place.0.clone(), place.certificate(), place.key(), place.ca()] {
-            assert_eq!(fs::metadata(&path).unwrap().uid(), 12_345, "{}", path.display());
-        }
+        let place = Place::below(home.path());
+        place.make().unwrap();
+        let key = place.next_key().unwrap().to_pem().unwrap();
+        let again = || {
+            place.resume().unwrap();
+            place.next_key().unwrap().to_pem().unwrap()
+        };
+        assert_eq!(again(), key, "before the answer");
+        fs::write(next(&place.certificate()), "first").unwrap();
+        assert_eq!(again(), key, "before the certificate is in place");
+        place.install(&issued("first")).unwrap();
+        assert_eq!(again(), key, "before the host is enrolled");
+        place.install(&issued("first")).unwrap();
+        fs::write(place.enrolment(), "{}").unwrap();
+        assert_ne!(again(), key, "of a host that is enrolled");
+        assert_eq!(fs::read(place.key()).unwrap(), key);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use broker_endpoint::{
 };
 use counters::Counters;
 use mgmt_api::operator::enrolment::{CertificateRequest, Enrolled, Renews};
-use mgmt_daemon::{Counted, owner::Owner, renewing::Renewing};
+use mgmt_daemon::{Counted, renewing::Renewing};
 use tokio::task::spawn_blocking;
 
 use super::{Place, ask};
@@ -47,7 +47,7 @@ async fn renew(place: Place) -> Result<(), String> {
     let Prepared { enrolled, key, asked } = prepared.map_err(|error| error.to_string())??;
     let issued = ask::certificate(&enrolled, &key, None, &asked).await;
     let issued = issued.map_err(|error| with_causes(&error))?;
-    let installed = spawn_blocking(move || place.install(&issued, Owner::default())).await;
+    let installed = spawn_blocking(move || place.install(&issued)).await;
     let installed = installed.map_err(|error| error.to_string())?;
     installed.map_err(|error| format!("cannot write it: {error}"))
 }
@@ -61,7 +61,7 @@ fn prepare(place: &Place) -> Result<Prepared, String> {
     let pem = read_file(&place.certificate()).map_err(unreadable)?;
     let old_key = PrivateKey::from_pem(&read_file(&place.key()).map_err(unreadable)?).map_err(unusable)?;
     let key = place
-        .next_key(Owner::default())
+        .next_key()
         .map_err(|error| format!("cannot write the next key: {error}"))?;
     let request = key.request(&enrolled.name).map_err(unusable)?;
     let signature = old_key.sign(request.as_bytes()).map_err(unusable)?;

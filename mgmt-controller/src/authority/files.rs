@@ -40,10 +40,18 @@ pub enum CaError {
 ///
 /// If it cannot be used.
 pub fn look(dir: &Path) -> Result<Option<CertificateAuthority>, CaError> {
-    let [certificate, key] = [CA_FILE, CA_KEY_FILE].map(|name| dir.join(name));
+    let [certificate, key, own, own_key] =
+        [CA_FILE, CA_KEY_FILE, CERTIFICATE_FILE, KEY_FILE].map(|name| dir.join(name));
     let name = |path: &Path| path.display().to_string();
     match (found(&certificate)?, found(&key)?) {
-        (None, None) => Ok(None),
+        // Agents know the CA that has issued what is left.
+        (None, None) => match [own, own_key].iter().find(|own| own.exists()) {
+            Some(own) => Err(CaError::Half {
+                there: name(own),
+                missing: name(&certificate),
+            }),
+            None => Ok(None),
+        },
         (Some(pem), Some(key)) => CertificateAuthority::from_pem(&pem, &key)
             .map(Some)
             .map_err(|source| CaError::Unusable {
@@ -64,7 +72,9 @@ pub fn look(dir: &Path) -> Result<Option<CertificateAuthority>, CaError> {
 /// The CA, which is made if it is not there.
 pub(super) fn open(config: &OwnCa, now: Seconds) -> Result<CertificateAuthority, CaError> {
     if let Some(ca) = look(&config.dir)? {
-        files::warn_of_open([&*config.dir.join(CA_KEY_FILE)]);
+        if let Some(problem) = files::secret_too_open(&config.dir.join(CA_KEY_FILE)) {
+            tracing::warn!("{problem}");
+        }
         return Ok(ca);
     }
     let unusable = |source| CaError::Unusable {
@@ -209,5 +219,12 @@ mod tests {
         assert!(error.contains("ca.key is missing"), "{error}");
         fs::write(config.dir.join(CA_KEY_FILE), "no key").unwrap();
         assert!(matches!(open(&config, NOW), Err(CaError::Unusable { .. })));
+        // Neither is there, and there was one.
+        for name in [CA_FILE, CA_KEY_FILE] {
+            fs::remove_file(config.dir.join(name)).unwrap();
+        }
+        fs::write(config.dir.join(CERTIFICATE_FILE), "of the CA that is gone").unwrap();
+        let error = open(&config, NOW).unwrap_err().to_string();
+        assert!(error.contains("ca.pem is missing"), "{error}");
     }
 }

@@ -26,6 +26,7 @@ const CANNOT_TELL: u8 = 3;
 pub fn run(config: &Config, given: &ArgMatches) -> ExitCode {
     let places = Places {
         name: config.daemon.name.clone(),
+        directory: config.daemon.working_dir.clone(),
         store: config.store_dir.join(FILE_NAME),
         tokens: config.daemon.http.tokens.clone(),
         ca: authority::directory(&config.daemon.working_dir),
@@ -80,6 +81,13 @@ fn restore_backup(places: &Places, file: &Path) -> Result<u8, BackupError> {
     let done = restore(places, file)?;
     warn(&done.unreadable);
     let mut text = format!("restored {}\nit is {} from now on\n", done.backup, done.identity);
+    if done.keeps_ca {
+        let ca = places.ca.display();
+        let _ = writeln!(
+            text,
+            "the backup has no CA: the one in {ca} stays, without pending enrolments"
+        );
+    }
     for kept in &done.kept {
         let _ = writeln!(text, "what was there is kept as {}", kept.display());
     }

@@ -44,6 +44,8 @@ enum Part {
 pub struct Places {
     /// The controller's name.
     name: String,
+    /// The controller's directory: all in it is the controller's.
+    directory: PathBuf,
     store: PathBuf,
     tokens: PathBuf,
     /// The directory of the CA.
@@ -60,7 +62,7 @@ pub enum BackupError {
     Write { path: PathBuf, source: io::Error },
     #[error("{path} is there already: choose another name, or add --replace")]
     Exists { path: PathBuf },
-    #[error("{path} is a file of the controller's own, and would be lost: choose another name")]
+    #[error("{path} is a file of the controller's own, or would stand among them: choose another place")]
     Own { path: PathBuf },
     #[error("{path} is no backup of a controller: {reason}")]
     NoBackup { path: PathBuf, reason: String },
@@ -149,8 +151,15 @@ impl Places {
         }
     }
 
-    /// Whether this is a file of theirs, or one that is beside it.
+    /// Whether this is a file of theirs, or one in the controller's directory.
     fn have(&self, file: &Path) -> bool {
+        let above = file.parent().filter(|above| !above.as_os_str().is_empty());
+        let above = above.unwrap_or(Path::new(".")).canonicalize();
+        let directories = [&self.directory, &self.ca].map(|own| own.canonicalize());
+        let mut directories = directories.iter().flatten();
+        if above.is_ok_and(|above| directories.any(|own| above.starts_with(own))) {
+            return true;
+        }
         let Ok(found) = fs::metadata(file) else {
             return false;
         };

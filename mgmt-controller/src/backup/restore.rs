@@ -9,7 +9,7 @@ use mgmt_api::{ControllerId, WallClock};
 use mgmt_daemon::{
     files,
     lock::{Lock, LockError},
-    owner::Owner,
+    owner::become_owner,
     process::unix_time,
 };
 use strum::IntoEnumIterator as _;
@@ -31,6 +31,8 @@ pub(super) struct Done {
     pub(super) backup: String,
     /// Who the controller is from now on.
     pub(super) identity: ControllerId,
+    /// Whether the CA that is there stays, as the backup has none.
+    pub(super) keeps_ca: bool,
     /// Where what was there is now.
     pub(super) kept: Vec<PathBuf>,
     /// What of it no controller can read.
@@ -45,37 +47,42 @@ pub(super) struct Done {
 /// If the backup is none that can be used: then nothing is changed. If something cannot be written, all is as it was.
 pub(super) fn restore(places: &Places, file: &Path) -> Result<Done, BackupError> {
     let Backup { made, mut parts } = archive::read(file)?;
+    // Only root may be able to read the backup; all else is the store's owner's.
+    let all: Vec<PathBuf> = Part::iter().map(|part| places.path(part)).collect();
+    become_owner(all.iter().filter_map(|path| path.parent()))
+        .map_err(|source| cannot_write(&places.store, source))?;
     let mut unreadable = Vec::new();
     check_ca(&parts, file)?;
     for (part, bytes) in &parts {
         unreadable.extend(part.check(bytes, file)?);
         present(&places.path(*part))?;
     }
-    let mut owner = Owner::default();
     for (part, _) in &parts {
         if let Some(directory) = places.path(*part).parent() {
-            owner = Owner::make_directory(directory).map_err(|source| cannot_write(directory, source))?;
+            files::create_dir_all(directory).map_err(|source| cannot_write(directory, source))?;
         }
     }
-    let give = |path: &Path| owner.give(path).map_err(|source| cannot_write(path, source));
     let _lock = lock(&places.store)?;
-    give(&Lock::path(&places.store))?;
     let now = unix_time();
     let identity = raised(places, &mut parts, now.as_secs())?;
     let time = WallClock::from_unix(now).to_rfc3339().replace([':', '-'], "");
+    let mut keeps_ca = false;
     let mut replaced: Vec<(PathBuf, Option<PathBuf>)> = Vec::new();
     for part in Part::iter() {
         let path = places.path(part);
         let restored = parts.iter().find(|(restored, _)| *restored == part);
-        if restored.is_none() && !present(&path)? {
+        let is_there = present(&path)?;
+        let is_ca = matches!(part, Part::Ca | Part::CaKey);
+        if restored.is_none() && (is_ca || !is_there) {
+            keeps_ca |= is_ca && is_there;
             continue;
         }
         let replacing = keep(&path, &time).and_then(|before| {
             replaced.push((path.clone(), before));
             match restored {
-                Some((_, bytes)) => files::replace(&path, bytes, part.mode())
-                    .map_err(|source| cannot_write(&path, source))
-                    .and_then(|()| give(&path)),
+                Some((_, bytes)) => {
+                    files::replace(&path, bytes, part.mode()).map_err(|source| cannot_write(&path, source))
+                }
                 // A token that was made after the backup does not outlast it.
                 None => remove_if_there(&path).map_err(|source| cannot_write(&path, source)),
             }
@@ -88,6 +95,7 @@ pub(super) fn restore(places: &Places, file: &Path) -> Result<Done, BackupError>
     Ok(Done {
         backup: made,
         identity,
+        keeps_ca,
         kept: replaced.into_iter().filter_map(|(_, kept)| kept).collect(),
         unreadable,
     })

@@ -35,6 +35,7 @@ impl Host {
         let directory = self.0.path().join("state/nodes/controller");
         Places {
             name: "controller".to_owned(),
+            directory: directory.clone(),
             store: directory.join(FILE_NAME),
             tokens: directory.join("tokens.json"),
             ca: directory.join("ca"),
@@ -236,7 +237,13 @@ fn no_file_is_replaced_unless_that_is_wanted() {
     assert_eq!(verify_backup(&file).unwrap(), [""; 0]);
 
     let own = host.places();
-    for own in [&own.store, &own.tokens] {
+    let (audit, key) = (own.directory.join("audit.log"), own.ca.join("controller.key"));
+    fs::create_dir(&own.ca).unwrap();
+    for own in [&audit, &key] {
+        fs::write(own, "precious").unwrap();
+    }
+    make(&host.places(), &own.ca.join("new"), false).unwrap_err();
+    for own in [&own.store, &own.tokens, &audit, &key] {
         let before = fs::read(own).unwrap();
         let error = make(&host.places(), own, true).unwrap_err().to_string();
         assert!(error.contains("is a file of the controller's own"), "{error}");

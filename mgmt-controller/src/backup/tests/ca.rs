@@ -29,11 +29,17 @@ fn the_ca_is_part_of_a_backup_and_goes_with_its_key() {
             & 0o777
     };
     assert_eq!((mode(Part::CaKey), mode(Part::Enrolments)), (0o600, 0o600));
-    // Where the controller had none when it was backed up, it has none.
+    assert!(!restore(&new.places(), &backup).unwrap().keeps_ca);
+    // Where the controller had none when it was backed up, the one that agents know meanwhile stays, without enrolments.
     let without = Host::with("c2");
     let done = restore(&new.places(), &without.backup()).unwrap();
-    assert!(!new.places().path(Part::CaKey).exists());
-    assert_eq!(done.kept.len(), 5);
+    assert!(done.keeps_ca);
+    assert_eq!(
+        fs::read(new.places().path(Part::CaKey)).unwrap(),
+        fs::read(&key).unwrap()
+    );
+    assert!(!new.places().path(Part::Enrolments).exists());
+    assert_eq!(done.kept.len(), 3);
 
     let fault = |host: &Host| match make(&host.places(), &host.0.path().join("new"), true) {
         Err(BackupError::Unusable { reason, .. }) => reason,
