@@ -63,7 +63,7 @@ struct Shared {
     /// How many events there have been: readers wait for the next.
     count: watch::Sender<u64>,
     /// For all readers but the daemon's own user and root, who so find theirs.
-    shared: Shares<String>,
+    of_others: Shares<String>,
     of_own_users: Shares<String>,
 }
 
@@ -115,7 +115,7 @@ impl Feed {
             run,
             kept: Mutex::default(),
             count: watch::channel(0).0,
-            shared: Shares::new(READERS_MAX, READERS_OF_ONE_MAX),
+            of_others: Shares::new(READERS_MAX, READERS_OF_ONE_MAX),
             of_own_users: Shares::new(READERS_MAX, READERS_MAX),
         }))
     }
@@ -147,7 +147,7 @@ impl Feed {
         let places = if principal.is_own_user() {
             &self.0.of_own_users
         } else {
-            &self.0.shared
+            &self.0.of_others
         };
         let place = places.take(principal.name(), 1).ok_or_else(|| {
             let reason = format!(

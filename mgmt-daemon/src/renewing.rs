@@ -247,12 +247,16 @@ mod tests {
 
     #[test]
     fn a_certificate_is_due_when_two_thirds_are_over_and_before_it_begins() {
-        let [start, due, end, hour] = [10, 30, 40, 1].map(|hours| Duration::from_secs(hours * 60 * 60));
-        let dates = Dates { start, due, end };
-        assert_eq!(dates.left(start), Some(due - start));
-        assert_eq!(dates.left(due - hour), Some(hour));
-        for now in [start - hour, due, end, end + hour] {
-            assert_eq!(dates.left(now), None, "{now:?}");
+        let hours = |hours: u64| Duration::from_secs(hours * 60 * 60);
+        let dates = Dates {
+            start: hours(10),
+            due: hours(30),
+            end: hours(40),
+        };
+        assert_eq!(dates.left(hours(10)), Some(hours(20)));
+        assert_eq!(dates.left(hours(29)), Some(hours(1)));
+        for now in [9, 30, 40, 41] {
+            assert_eq!(dates.left(hours(now)), None, "{now}");
         }
     }
 
