@@ -18,7 +18,7 @@ pub(crate) fn are_wanted() -> bool {
         && env::var_os("TERM").is_none_or(|terminal| terminal != "dumb")
 }
 
-/// A status with its states in colours, and its last line in that of the exit code. The text is [escaped](crate::commands::escaped).
+/// A status with its states in colours, and its last line in that of the exit code. The text is [escaped](broker_codec::data::escaped_lines).
 pub(crate) fn painted(text: &str, exit: Exit) -> String {
     let (body, verdict) = text.trim_end().rsplit_once('\n').unwrap_or(("", text.trim_end()));
     let mut painted = String::with_capacity(text.len() * 2);
