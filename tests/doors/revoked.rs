@@ -111,7 +111,7 @@ fn a_certificate_that_is_revoked_opens_no_door_and_ends_what_is_open() {
     let directory = hub.controller.working_dir("controller");
     let refused = mgmtctl::ask(&directory, &["reload"]);
     refused.failed(1, "the deny list had entries, and has none any more");
-    hub.deny("00:11\nalice\nab:cd:ef:00:11:22:33:44:55\n");
+    hub.deny("0011\nalice\nab:cd:ef:00:11:22:33:44:55\n");
     let refused = mgmtctl::ask(&directory, &["reload"]);
     refused.failed(1, "nothing was reloaded, what was in use stays: ");
     refused.failed(1, "denied:3: a fingerprint of SHA-256 has 64 hexadecimal digits");

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fs};
 use mgmt_api::AgentRequest;
 use rustix::process::Signal;
 
-use super::{Host, NAME, assert_all_run, assert_deployed, configuration, node, nodes, told, told_until};
+use super::{
+    Host, NAME, assert_all_run, assert_deployed, configuration, node, nodes, remove_directory, told,
+    told_until,
+};
 use crate::support::{cluster::agent_command, limit::Limit, program::run_command, signal};
 
 fn no_process_is_left(host: &Host) {
@@ -56,7 +59,7 @@ fn a_host_whose_state_directory_is_removed_has_its_nodes_again() {
     let wanted = nodes(&["manager", "worker-1"]);
     assert_deployed(&controlling.deploy_configuration(&configuration("c1", &wanted)));
     let before = assert_all_run(&host, &mut controlling, &wanted);
-    fs::remove_dir_all(host.home.path().join("state/nodes")).expect("it is there");
+    remove_directory(&host.home.path().join("state/nodes"));
     signal(before["worker-1"], Signal::KILL);
     let limit = Limit::new("another process of the node");
     limit.poll(|| {

@@ -5,7 +5,9 @@ use std::fs;
 use mgmt_api::State;
 use rustix::process::Signal;
 
-use super::{Host, NAME, assert_all_run, assert_deployed, configuration, nodes, told_until};
+use super::{
+    Host, NAME, assert_all_run, assert_deployed, configuration, nodes, remove_directory, told_until,
+};
 use crate::support::{limit::Limit, mgmtctl, signal};
 
 #[test]
@@ -20,7 +22,7 @@ fn a_lost_directory_is_told_and_made_again_and_what_should_run_is_still_known() 
 
     // Where the directories were, there is something else.
     let state = host.home.path().join("state");
-    fs::remove_dir_all(&state).expect("it is ours");
+    remove_directory(&state);
     fs::write(&state, "").expect("a file can be made");
     let gone = "is gone, and cannot be made again: ";
     controlling.hear_said(&["the agent's directory ", gone, "; nodes run on"]);
@@ -56,7 +58,7 @@ fn a_lost_directory_is_told_and_made_again_and_what_should_run_is_still_known() 
     });
 
     // One alone, too.
-    fs::remove_dir_all(host.directory("worker-1")).expect("it is ours");
+    remove_directory(&host.directory("worker-1"));
     controlling.hear_said(&["the directories of worker-1 are gone"]);
 
     // The next agent knows what runs, and what an operator has stopped.

@@ -68,6 +68,11 @@ impl Drop for Host {
     }
 }
 
+/// Removes a directory in which processes write meanwhile.
+fn remove_directory(path: &Path) {
+    Limit::new("the end of a directory").poll(|| fs::remove_dir_all(path).ok());
+}
+
 impl Host {
     fn new() -> Self {
         Self {

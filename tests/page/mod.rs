@@ -37,7 +37,8 @@ struct World {
     controller: Controller,
     /// Ends before the controller does.
     instance: Instance<'static>,
-    port: ReservedPort,
+    /// Where the manager listens, and one more as it forwards for `ZeroMQ`.
+    ports: [ReservedPort; 2],
 }
 
 impl World {
@@ -64,7 +65,7 @@ impl World {
             home,
             controller,
             instance: Instance::start(plan),
-            port: ReservedPort::new("127.0.0.1"),
+            ports: ReservedPort::pair("127.0.0.1"),
         }
     }
 
@@ -99,7 +100,7 @@ impl World {
     /// Writes a configuration of a manager and these nodes, and says where.
     fn write(&self, mut nodes: Vec<Value>) -> String {
         nodes.push(
-            json!({ "name": "manager", "instance": SENSOR, "role": "manager", "port": self.port.port() }),
+            json!({ "name": "manager", "instance": SENSOR, "role": "manager", "port": self.ports[0].port() }),
         );
         let config = json!({ "instances": [{ "name": SENSOR }], "nodes": nodes });
         let file = self.home.path().join("cluster.json");
@@ -201,7 +202,7 @@ fn the_page_shows_clusters_nodes_what_is_staged_and_what_failed() {
             "<title>all well: Zeek clusters of controller</title>",
             "all as deployed: 1 of 1 instance connected, 3 nodes (3 RUNNING)",
             &format!("<td>worker</td><td>{pid}</td>"),
-            &format!("<td>{}</td>", world.port.port()),
+            &format!("<td>{}</td>", world.ports[0].port()),
             ">done</strong>",
             "user 0 on the control socket",
             "node worker-1 on instance sensor is RUNNING",
