@@ -12,14 +12,17 @@ impl ReservedPort {
         Self::at(SocketAddr::new(host.parse().expect("an address"), 0)).expect("bound")
     }
 
-    /// One, and the one that follows it.
-    pub fn pair(host: &str) -> [Self; 2] {
+    /// One for a manager, and the two that follow it, by which it forwards for `ZeroMQ`.
+    pub fn for_manager(host: &str) -> [Self; 3] {
         loop {
             let first = Self::new(host);
-            let mut next = first.address();
-            next.set_port(first.port().wrapping_add(1).max(1024));
-            if let Ok(next) = Self::at(next) {
-                return [first, next];
+            let next = |distance| {
+                let mut address = first.address();
+                address.set_port(first.port().checked_add(distance)?);
+                Self::at(address).ok()
+            };
+            if let (Some(second), Some(third)) = (next(1), next(2)) {
+                return [first, second, third];
             }
         }
     }

@@ -31,8 +31,8 @@ pub(super) struct Site {
     spare: Option<Instance<'static>>,
     /// What the controller is told besides.
     further: Vec<String>,
-    /// Where the manager listens, and one more.
-    manager: [ReservedPort; 2],
+    /// Where the manager listens, and two more.
+    manager: [ReservedPort; 3],
 }
 
 /// Nodes outlive their agent, as Zeek's do.
@@ -65,7 +65,7 @@ impl Site {
             sensors: SENSORS.map(start_sensor),
             spare: None,
             further: Vec::new(),
-            manager: ReservedPort::pair("127.0.0.1"),
+            manager: ReservedPort::for_manager("127.0.0.1"),
         };
         site.certify(&Validity::Now);
         site.start_controller();

@@ -37,8 +37,8 @@ struct Clusters {
     controller: Controller,
     client: ZeekClient,
     instances: Vec<Instance<'static>>,
-    /// Where managers listen, and one more each as they forward for `ZeroMQ`.
-    ports: Vec<[ReservedPort; 2]>,
+    /// Where managers listen, and two more each as they forward for `ZeroMQ`.
+    ports: Vec<[ReservedPort; 3]>,
 }
 
 fn controller(home: &Arc<TempDir>) -> Controller {
@@ -65,7 +65,7 @@ impl Clusters {
             controller,
             client: ZeekClient::latest(),
             instances: NAMES.map(start).into(),
-            ports: NAMES.map(|_| ReservedPort::pair("127.0.0.1")).into(),
+            ports: NAMES.map(|_| ReservedPort::for_manager("127.0.0.1")).into(),
         }
     }
 
@@ -80,7 +80,7 @@ impl Clusters {
     /// Writes the configuration of a cluster, in which the worker has this environment, and says where.
     fn configuration(&self, cluster: &str, worker: &Value) -> String {
         let at = NAMES.iter().position(|name| *name == cluster).expect("a cluster");
-        let (instance, [port, _]) = (&self.instances[at], &self.ports[at]);
+        let (instance, [port, ..]) = (&self.instances[at], &self.ports[at]);
         let config = json!({
             "instances": [{ "name": cluster, "host": "127.0.0.1", "port": instance.listens_at().port() }],
             "nodes": [

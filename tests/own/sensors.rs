@@ -23,7 +23,7 @@ pub(super) struct Sensors {
     operated: Operated,
     pub(super) news: News,
     pub(super) instances: Vec<Instance<'static>>,
-    /// Where the manager listens, and one more as it forwards for `ZeroMQ`; the logger and the proxy.
+    /// Where the manager listens, and two more as it forwards for `ZeroMQ`; the logger and the proxy.
     ports: Vec<ReservedPort>,
 }
 
@@ -49,7 +49,7 @@ impl Sensors {
             instance
         };
         let instances = SENSORS.map(start).into();
-        let mut ports: Vec<ReservedPort> = ReservedPort::pair("127.0.0.1").into();
+        let mut ports: Vec<ReservedPort> = ReservedPort::for_manager("127.0.0.1").into();
         ports.extend([(); 2].map(|()| ReservedPort::new("127.0.0.1")));
         Self {
             operated: Operated::new(controller, ZeekClient::latest()),
@@ -61,7 +61,7 @@ impl Sensors {
 
     /// A cluster with three nodes besides workers on the first host, and this many workers on each.
     pub(super) fn cluster(&self, workers: [usize; 2]) -> ClusterFile {
-        let [manager, _, logger, proxy] = &self.ports[..] else {
+        let [manager, _, _, logger, proxy] = &self.ports[..] else {
             panic!("four ports");
         };
         let [first, second] = SENSORS;

@@ -83,7 +83,7 @@ impl Hub {
 
 #[test]
 fn an_old_controller_restored_from_a_backup_beside_the_new_one_is_refused_until_the_agent_adopts_it() {
-    let (host, [manager, _forwards]) = (Host::new(), testkit::ReservedPort::pair("127.0.0.1"));
+    let (host, [manager, _second, _third]) = (Host::new(), testkit::ReservedPort::for_manager("127.0.0.1"));
     let agent = host.start(&[]);
     let (mut new, mut old) = (Hub::new(), Hub::new());
     new.start();
@@ -160,7 +160,7 @@ fn an_old_controller_restored_from_a_backup_beside_the_new_one_is_refused_until_
 
 #[test]
 fn the_commands_of_the_page_about_backups_do_what_it_says() {
-    let (host, [manager, _forwards]) = (Host::new(), testkit::ReservedPort::pair("127.0.0.1"));
+    let (host, [manager, _second, _third]) = (Host::new(), testkit::ReservedPort::for_manager("127.0.0.1"));
     let agent = host.start(&[]);
     let (mut hub, mut new) = (Hub::new(), Hub::new());
     hub.start();

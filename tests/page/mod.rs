@@ -37,8 +37,8 @@ struct World {
     controller: Controller,
     /// Ends before the controller does.
     instance: Instance<'static>,
-    /// Where the manager listens, and one more as it forwards for `ZeroMQ`.
-    ports: [ReservedPort; 2],
+    /// Where the manager listens, and two more as it forwards for `ZeroMQ`.
+    ports: [ReservedPort; 3],
 }
 
 impl World {
@@ -65,7 +65,7 @@ impl World {
             home,
             controller,
             instance: Instance::start(plan),
-            ports: ReservedPort::pair("127.0.0.1"),
+            ports: ReservedPort::for_manager("127.0.0.1"),
         }
     }
 
