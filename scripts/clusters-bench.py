@@ -8,7 +8,7 @@ It starts a controller and twelve agents with stand-ins for nodes (`--simulate -
 one host on each. Then it asks the controller for things of one cluster, one request after the other on its control socket, and in each
 second turn meanwhile the agent of another cluster is stopped (SIGSTOP) in the middle of a deployment, a node of a second one always
 dies, and a third one is deployed again and again. Prints, for each kind of request, median and p99 in ms and the ratio of the p99 of both
-kinds of turns. The controller and this script have one CPU and the agents with their nodes the others, as agents are other hosts.
+kinds of turns. The controller and this script have one CPU, and the agents with their nodes, and mgmtctl, the others, as they are on other hosts.
 Everything that was started is stopped.
 """
 
@@ -62,18 +62,20 @@ def free_ports():
 class Site:
     def __init__(self, arguments, directory):
         cpus = sorted(os.sched_getaffinity(0))
+        self.others = cpus[1:] or cpus
         self.daemons = Daemons(arguments.programs, directory)
         os.sched_setaffinity(0, cpus[:1])
         _, ready = self.daemons.start_controller()
         self.socket = self.daemons.directory / "controller/nodes/controller/control.sock"
-        os.sched_setaffinity(0, cpus[1:] or cpus)
+        os.sched_setaffinity(0, self.others)
         self.agents = {name: self.daemons.start_agent(name, ready["broker"][0])[0] for name in CLUSTERS}
         os.sched_setaffinity(0, cpus[:1])
         self.ports = {name: free_ports() for name in CLUSTERS}
 
     def mgmtctl(self, cluster, *arguments):
         command = [self.daemons.programs / "mgmtctl", "--socket", self.socket, "--cluster", cluster, *arguments]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        elsewhere = ["taskset", "--cpu-list", ",".join(map(str, self.others))]
+        return subprocess.Popen(elsewhere + command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def deploy(self, cluster, env):
         manager = {"name": "manager", "role": "manager", "port": self.ports[cluster]}

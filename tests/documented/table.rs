@@ -167,6 +167,11 @@ pub(super) const BLOCKS: &[(&str, &str, How)] = &[
     ("docs/performance.md", "scripts/build.sh", MEASURES),
     (
         "docs/performance.md",
+        "scripts/clusters-bench.py target/release    # of twelve clusters one agent hangs in a deployment, one node always dies, one cluster is deployed again and again",
+        MEASURES,
+    ),
+    (
+        "docs/performance.md",
         "cargo build --release -p mgmt-controller -p tools",
         MEASURES,
     ),
