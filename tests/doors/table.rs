@@ -134,7 +134,7 @@ fn rows(tables: &[&'static str]) -> Vec<Row> {
 pub(super) type Holder = (&'static str, &'static str, Option<(Role, Option<&'static str>)>);
 
 pub(super) const HOLDERS: &[Holder] = &[
-    ("nobody", "", None),
+    ("stranger", "", None),
     ("reader", "reader read", Some((Read, None))),
     ("deployer", "deployer deploy", Some((Deploy, None))),
     ("admin", "admin admin", Some((Admin, None))),

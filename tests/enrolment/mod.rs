@@ -9,7 +9,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File, Permissions},
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
     sync::Arc,
     time::Instant,
@@ -20,10 +20,11 @@ use tempfile::TempDir;
 use testkit::ReservedPort;
 
 use crate::support::{
+    DIRECTORIES,
     cluster::{agent_binary, kill_processes_in, start_agent},
     controller::{Controller, binary},
     daemon::Daemon,
-    home,
+    home, http,
     limit::Limit,
     mgmtctl,
     program::{self, Outcome},
@@ -53,6 +54,7 @@ impl Hub {
         let mut command = Command::new(binary());
         command
             .args(SETTINGS)
+            .args(DIRECTORIES)
             .args(["--certificate-lifetime", lifetime])
             .args(["--http-listen", &self.http.address().to_string()])
             .args(["--listen", &self.broker.address().to_string()]);
@@ -94,7 +96,14 @@ impl Hub {
     /// Runs `mgmt-controller store`.
     fn store(&self, arguments: &[&str]) -> Outcome {
         let http = self.http.address().to_string();
-        let all = [&["store"], arguments, &SETTINGS, &["--http-listen", &http]].concat();
+        let all = [
+            &["store"],
+            arguments,
+            &SETTINGS,
+            &DIRECTORIES,
+            &["--http-listen", &http],
+        ]
+        .concat();
         program::run(binary(), self.home.path(), &all)
     }
 
@@ -102,7 +111,13 @@ impl Hub {
     #[track_caller]
     fn check_config(&self, exit: i32, words: &str) {
         let http = self.http.address().to_string();
-        let all = [&["check-config"], &SETTINGS[..], &["--http-listen", &http]].concat();
+        let all = [
+            &["check-config"],
+            &SETTINGS[..],
+            &DIRECTORIES,
+            &["--http-listen", &http],
+        ]
+        .concat();
         program::run(binary(), self.home.path(), &all).failed(exit, words);
     }
 
@@ -161,7 +176,8 @@ impl Hub {
 
     /// How much of something it has counted.
     fn counted(&self, counter: &str) -> u64 {
-        let metrics = mgmtctl_metrics(&self.directory());
+        let (head, metrics) = http::get(&self.directory(), "/metrics");
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
         let name = format!("zeek_mgmt_controller_{counter}_total ");
         let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
         line.map_or(0, |count| count.parse().expect("a number"))
@@ -169,26 +185,7 @@ impl Hub {
 }
 
 /// What each start, and the subcommands, are given.
-const SETTINGS: [&str; 12] = [
-    "--name",
-    "hub",
-    "--own-ca",
-    "T",
-    "--websocket-listen",
-    "off",
-    "--state-dir",
-    "state",
-    "--spool-dir",
-    "spool",
-    "--zeek-prefix",
-    ".",
-];
-
-fn mgmtctl_metrics(directory: &Path) -> String {
-    let (head, body) = crate::support::http::get(directory, "/metrics");
-    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-    body
-}
+const SETTINGS: [&str; 6] = ["--name", "hub", "--own-ca", "T", "--websocket-listen", "off"];
 
 /// A host with an agent.
 struct Sensor {
@@ -248,14 +245,7 @@ impl Sensor {
                 "--listen",
                 &self.port.address().to_string(),
             ])
-            .args([
-                "--state-dir",
-                "state",
-                "--spool-dir",
-                "spool",
-                "--zeek-prefix",
-                ".",
-            ])
+            .args(DIRECTORIES)
             .arg("Management::connect_retry=50msec");
         start_agent(&self.home, &mut command)
     }

@@ -9,11 +9,8 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Served, bearer, body, connection_from, send_from};
-use crate::support::{
-    cluster::{agent_command, start_agent},
-    home, mgmtctl,
-};
+use super::{Served, agent, bearer, body, connection_from, send_from};
+use crate::support::{home, mgmtctl};
 
 const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
 
@@ -143,16 +140,7 @@ fn the_controller_answers_as_its_document_says() {
 #[test]
 fn the_agent_answers_as_its_document_says() {
     let home = home();
-    let mut command = agent_command(&home, "sensor", "127.0.0.1:0");
-    command.args([
-        "--simulate",
-        "--controller",
-        "off",
-        "--http-listen",
-        "127.0.0.1:0",
-    ]);
-    let daemon = start_agent(&home, &mut command);
-    let directory = home.path().join("state/nodes/sensor");
+    let (daemon, directory) = agent(&home);
     Asked::new(daemon.listens("http"), &directory, false).is_all_as_described();
     daemon.stop();
 }

@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use crate::support::{
     cluster::{agent_command, start_agent},
     controller::{Controller, binary},
+    daemon::Daemon,
     home,
     http::{assert_problem, connection_from},
     mgmtctl,
@@ -473,10 +474,9 @@ fn without_tls_it_listens_on_loopback_addresses_only() {
     refused.failed(2, "can be reached from other hosts");
 }
 
-#[test]
-fn an_agent_has_the_same_port() {
-    let home = TempDir::with_prefix("http-").expect("a directory can be made");
-    let mut command = agent_command(&home, "sensor", "127.0.0.1:0");
+/// An agent with an HTTP port, and its directory.
+fn agent(home: &TempDir) -> (Daemon, PathBuf) {
+    let mut command = agent_command(home, "sensor", "127.0.0.1:0");
     command.args([
         "--simulate",
         "--controller",
@@ -484,8 +484,15 @@ fn an_agent_has_the_same_port() {
         "--http-listen",
         "127.0.0.1:0",
     ]);
-    let daemon = start_agent(&home, &mut command);
-    let (to, directory) = (daemon.listens("http"), home.path().join("state/nodes/sensor"));
+    let daemon = start_agent(home, &mut command);
+    (daemon, home.path().join("state/nodes/sensor"))
+}
+
+#[test]
+fn an_agent_has_the_same_port() {
+    let home = home();
+    let (daemon, directory) = agent(&home);
+    let to = daemon.listens("http");
     let local = |arguments: &[&str]| mgmtctl::ask(&directory, arguments);
     local(&["token", "create", "t", "--role", "read", "--cluster", "lab"])
         .failed(1, "an agent has no clusters");

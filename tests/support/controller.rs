@@ -13,7 +13,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::{daemon::Daemon, home, program};
+use super::{DIRECTORIES, daemon::Daemon, home, program};
 
 /// The store's file, by the name that Zeek gives it.
 pub(crate) const STORE: &str = "___sync_store_Management::Controller::Runtime::g_configs.sqlite";
@@ -36,14 +36,7 @@ fn prepare<A: AsRef<str>>(home: &TempDir, command: &mut Command, arguments: &[A]
     fs::create_dir_all(home.path().join("state")).expect("a directory can be made");
     command
         .args(["--websocket-listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"])
-        .args([
-            "--state-dir",
-            "state",
-            "--spool-dir",
-            "spool",
-            "--zeek-prefix",
-            ".",
-        ])
+        .args(DIRECTORIES)
         .arg("Management::Controller::name=controller")
         .args(arguments.iter().map(AsRef::as_ref))
         .current_dir(home.path())

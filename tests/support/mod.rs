@@ -49,6 +49,16 @@ pub(crate) fn workspace_root() -> &'static Path {
         .expect("the package lies below the workspace")
 }
 
+/// Has a daemon keep its files in the directory that it is started in.
+pub(crate) const DIRECTORIES: [&str; 6] = [
+    "--state-dir",
+    "state",
+    "--spool-dir",
+    "spool",
+    "--zeek-prefix",
+    ".",
+];
+
 /// Threads for what runs beside tests.
 pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("threads can be started"));

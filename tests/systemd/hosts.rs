@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::{boot_in, start_agent};
 use crate::support::{
+    DIRECTORIES,
     cluster_file::ClusterFile,
     container::{self, Container},
     controller::{Controller, binary},
@@ -145,14 +146,7 @@ fn operated(network: &Network, home: &Arc<TempDir>) -> Operated {
             "--websocket-listen",
             "127.0.0.1:2149",
         ])
-        .args([
-            "--state-dir",
-            "state",
-            "--spool-dir",
-            "spool",
-            "--zeek-prefix",
-            ".",
-        ])
+        .args(DIRECTORIES)
         .arg("Management::Controller::name=controller")
         .arg("Management::Controller::auto_assign_metrics_ports=F");
     let controller = Controller::launch(home, command);
