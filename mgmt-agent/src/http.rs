@@ -32,7 +32,7 @@ pub(crate) fn routes() -> OpenApiRouter<Door<OperatorRequest>> {
     get,
     path = "/v1/status",
     security(("bearer" = ["read"])),
-    responses((status = 200, body = AgentStatus, description = "How they are"), (status = 503)),
+    responses((status = 200, body = AgentStatus, description = "How they are")),
 )]
 async fn status(operator: Operator) -> Answered {
     operator.asks(OperatorRequest::Status).await
@@ -43,7 +43,7 @@ async fn status(operator: Operator) -> Answered {
     post,
     path = "/v1/adopt",
     security(("bearer" = ["admin"])),
-    responses((status = 200, body = Adopted, description = "It is obeyed"), (status = 409), (status = 503)),
+    responses((status = 200, body = Adopted, description = "It is obeyed"), (status = 409)),
 )]
 async fn adopt(operator: Operator) -> Answered {
     operator.asks(OperatorRequest::Adopt).await
@@ -54,7 +54,7 @@ async fn adopt(operator: Operator) -> Answered {
     get,
     path = "/v1/nodes/{node}/outputs",
     security(("bearer" = ["read"])),
-    responses((status = 200, body = Outputs, description = "The last lines of its outputs"), (status = 404), (status = 503)),
+    responses((status = 200, body = Outputs, description = "The last lines of its outputs")),
 )]
 async fn outputs(operator: Operator, Path(node): Path<String>) -> Answered {
     operator.asks(OperatorRequest::Outputs(NodeName { node })).await
@@ -65,7 +65,7 @@ async fn outputs(operator: Operator, Path(node): Path<String>) -> Answered {
     get,
     path = "/v1/nodes/{node}/history",
     security(("bearer" = ["read"])),
-    responses((status = 200, body = NodeHistory, description = "What the agent remembers"), (status = 404), (status = 503)),
+    responses((status = 200, body = NodeHistory, description = "What the agent remembers")),
 )]
 async fn history(operator: Operator, Path(node): Path<String>) -> Answered {
     operator.asks(OperatorRequest::History(NodeName { node })).await
@@ -82,8 +82,7 @@ async fn history(operator: Operator, Path(node): Path<String>) -> Answered {
         (status = 200, description = "What the node tells Prometheus", content(
             (String = "text/plain"),
             (String = "application/openmetrics-text"),
-        )),
-        (status = 404), (status = 502), (status = 503), (status = 504)),
+        )), (status = 502), (status = 504)),
 )]
 async fn node_metrics(operator: Operator, Path(node): Path<String>) -> Result<Response, Problem> {
     let status: AgentStatus = read(&operator.asks(OperatorRequest::Status).await?.0)?;
@@ -113,7 +112,7 @@ async fn node_metrics(operator: Operator, Path(node): Path<String>) -> Result<Re
     path = "/v1/nodes/stop",
     security(("bearer" = ["deploy"])),
     request_body = Selection,
-    responses((status = 200, body = Changed, description = "The nodes that end"), (status = 404), (status = 409), (status = 503)),
+    responses((status = 200, body = Changed, description = "The nodes that end"), (status = 404), (status = 409)),
 )]
 async fn stop(operator: Operator, body: Bytes) -> Answered {
     operator.asks(OperatorRequest::Stop(read_body(body).await?)).await
@@ -127,7 +126,7 @@ async fn stop(operator: Operator, body: Bytes) -> Answered {
     path = "/v1/nodes/start",
     security(("bearer" = ["deploy"])),
     request_body = Selection,
-    responses((status = 200, body = Changed, description = "The nodes that are started"), (status = 404), (status = 409), (status = 503)),
+    responses((status = 200, body = Changed, description = "The nodes that are started"), (status = 404), (status = 409)),
 )]
 async fn start(operator: Operator, body: Bytes) -> Answered {
     operator

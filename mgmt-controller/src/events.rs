@@ -198,8 +198,7 @@ pub(crate) fn routes<S>(feed: Feed) -> OpenApiRouter<S> {
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the reader has: the stream goes on after it"),
     ),
     responses(
-        (status = 200, description = "The stream, which does not end by itself", body = String, content_type = "text/event-stream"),
-        (status = 503)),
+        (status = 200, description = "The stream, which does not end by itself", body = String, content_type = "text/event-stream")),
 )]
 async fn events(
     State(feed): State<Feed>,

@@ -93,7 +93,7 @@ pub(crate) fn routes(feed: Feed, page: Page, issuing: &Issuing) -> OpenApiRouter
 #[utoipa::path(
     get,
     path = "/v1/clusters",
-    responses((status = 200, body = Clusters, description = "`default` first"), (status = 503)),
+    responses((status = 200, body = Clusters, description = "`default` first")),
 )]
 async fn clusters(operator: Operator) -> Answered {
     operator.asks(Request::Clusters).await
@@ -106,7 +106,7 @@ async fn clusters(operator: Operator) -> Answered {
     delete,
     path = "/v1/clusters/{cluster}",
     security(("bearer" = ["admin"])),
-    responses((status = 200, body = Changed, description = "It is gone"), (status = 404), (status = 409), (status = 503)),
+    responses((status = 200, body = Changed, description = "It is gone"), (status = 409)),
 )]
 async fn delete_cluster(operator: Operator, Path(cluster): Path<String>) -> Answered {
     operator.asks(Request::Of(cluster, ClusterRequest::Remove)).await
@@ -117,7 +117,7 @@ async fn delete_cluster(operator: Operator, Path(cluster): Path<String>) -> Answ
     get,
     path = "/v1/clusters/{cluster}/status",
     security(("bearer" = ["read"])),
-    responses((status = 200, body = ClusterStatus, description = "How it is"), (status = 404), (status = 503)),
+    responses((status = 200, body = ClusterStatus, description = "How it is")),
 )]
 async fn status(operator: Operator, Path(cluster): Path<String>) -> Answered {
     operator.asks(Request::Of(cluster, ClusterRequest::Status)).await
@@ -134,8 +134,7 @@ async fn status(operator: Operator, Path(cluster): Path<String>) -> Answered {
             body = ConfigurationFile,
             description = "The configuration",
             headers(("ETag" = String, description = "What `If-Match` takes of the deployed one")),
-        ),
-        (status = 404), (status = 503)),
+        )),
 )]
 async fn staged(operator: Operator, Path(cluster): Path<String>) -> Result<impl IntoResponse, Problem> {
     configuration(operator, cluster, Station::Staged).await
@@ -152,8 +151,7 @@ async fn staged(operator: Operator, Path(cluster): Path<String>) -> Result<impl 
             body = ConfigurationFile,
             description = "The configuration",
             headers(("ETag" = String, description = "What `If-Match` takes of the deployed one")),
-        ),
-        (status = 404), (status = 503)),
+        )),
 )]
 async fn deployed(operator: Operator, Path(cluster): Path<String>) -> Result<impl IntoResponse, Problem> {
     configuration(operator, cluster, Station::Deployed).await
@@ -182,7 +180,7 @@ async fn configuration(
         ("If-None-Match" = Option<String>, Header, description = "`*` if the change takes nothing to be deployed"),
     ),
     request_body = ConfigurationFile,
-    responses((status = 200, body = Staged, description = "It is staged under a new id"), (status = 409), (status = 412), (status = 422), (status = 428), (status = 503)),
+    responses((status = 200, body = Staged, description = "It is staged under a new id"), (status = 409), (status = 412), (status = 422), (status = 428)),
 )]
 async fn stage(operator: Operator, Path(cluster): Path<String>, headers: HeaderMap, body: Bytes) -> Answered {
     let request = ClusterRequest::Stage {
@@ -209,8 +207,7 @@ async fn stage(operator: Operator, Path(cluster): Path<String>, headers: HeaderM
             body = Deployment,
             description = "It has begun",
             headers(("Location" = String, description = "The path of the deployment")),
-        ),
-        (status = 404), (status = 409), (status = 412), (status = 428), (status = 503)),
+        ), (status = 409), (status = 412), (status = 428)),
 )]
 async fn deploy(
     operator: Operator,
@@ -231,7 +228,7 @@ async fn deploy(
     get,
     path = "/v1/clusters/{cluster}/deployments",
     security(("bearer" = ["read"])),
-    responses((status = 200, body = Deployments, description = "The one that is under way, then the others, the last one first"), (status = 404), (status = 503)),
+    responses((status = 200, body = Deployments, description = "The one that is under way, then the others, the last one first")),
 )]
 async fn deployments(operator: Operator, Path(cluster): Path<String>) -> Answered {
     operator
@@ -244,7 +241,7 @@ async fn deployments(operator: Operator, Path(cluster): Path<String>) -> Answere
     get,
     path = "/v1/clusters/{cluster}/deployments/{deployment}",
     security(("bearer" = ["read"])),
-    responses((status = 200, body = Deployment, description = "With its nodes"), (status = 404), (status = 503)),
+    responses((status = 200, body = Deployment, description = "With its nodes")),
 )]
 async fn deployment(operator: Operator, Path((cluster, id)): Path<(String, String)>) -> Answered {
     operator
@@ -274,7 +271,7 @@ fn expected(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
     get,
     path = "/v1/clusters/{cluster}/nodes/{node}/variables/{id}",
     security(("bearer" = ["read"])),
-    responses((status = 200, body = Values, description = "The value, or why it cannot be told"), (status = 404), (status = 409), (status = 503)),
+    responses((status = 200, body = Values, description = "The value, or why it cannot be told"), (status = 409)),
 )]
 async fn variable(operator: Operator, Path((cluster, node, id)): Path<(String, String, String)>) -> Answered {
     let node = Some(node);
@@ -288,7 +285,7 @@ async fn variable(operator: Operator, Path((cluster, node, id)): Path<(String, S
     get,
     path = "/v1/clusters/{cluster}/variables/{id}",
     security(("bearer" = ["read"])),
-    responses((status = 200, body = Values, description = "Each value, or why it cannot be told"), (status = 404), (status = 409), (status = 503)),
+    responses((status = 200, body = Values, description = "Each value, or why it cannot be told"), (status = 409)),
 )]
 async fn variables(operator: Operator, Path((cluster, id)): Path<(String, String)>) -> Answered {
     operator
@@ -301,7 +298,7 @@ async fn variables(operator: Operator, Path((cluster, id)): Path<(String, String
     get,
     path = "/v1/clusters/{cluster}/nodes/{node}/outputs",
     security(("bearer" = ["read"])),
-    responses((status = 200, body = Outputs, description = "The last lines of its outputs"), (status = 404), (status = 409), (status = 503)),
+    responses((status = 200, body = Outputs, description = "The last lines of its outputs"), (status = 409)),
 )]
 async fn outputs(operator: Operator, Path((cluster, node)): Path<(String, String)>) -> Answered {
     let request = ClusterRequest::Outputs(NodeName { node });
@@ -313,7 +310,7 @@ async fn outputs(operator: Operator, Path((cluster, node)): Path<(String, String
     get,
     path = "/v1/clusters/{cluster}/nodes/{node}/history",
     security(("bearer" = ["read"])),
-    responses((status = 200, body = NodeHistory, description = "What its agent remembers, or why that is not known"), (status = 404), (status = 503)),
+    responses((status = 200, body = NodeHistory, description = "What its agent remembers, or why that is not known")),
 )]
 async fn history(operator: Operator, Path((cluster, node)): Path<(String, String)>) -> Answered {
     let request = ClusterRequest::History(NodeName { node });
@@ -328,7 +325,7 @@ async fn history(operator: Operator, Path((cluster, node)): Path<(String, String
     path = "/v1/clusters/{cluster}/nodes/stop",
     security(("bearer" = ["deploy"])),
     request_body = Selection,
-    responses((status = 200, body = Changed, description = "The nodes that end, and what cannot be done"), (status = 404), (status = 409), (status = 503)),
+    responses((status = 200, body = Changed, description = "The nodes that end, and what cannot be done"), (status = 409)),
 )]
 async fn stop(operator: Operator, Path(cluster): Path<String>, body: Bytes) -> Answered {
     let request = ClusterRequest::Stop(read_body(body).await?);
@@ -343,7 +340,7 @@ async fn stop(operator: Operator, Path(cluster): Path<String>, body: Bytes) -> A
     path = "/v1/clusters/{cluster}/nodes/start",
     security(("bearer" = ["deploy"])),
     request_body = Selection,
-    responses((status = 200, body = Changed, description = "The nodes that are started, and what cannot be done"), (status = 404), (status = 409), (status = 503)),
+    responses((status = 200, body = Changed, description = "The nodes that are started, and what cannot be done"), (status = 409)),
 )]
 async fn start(operator: Operator, Path(cluster): Path<String>, body: Bytes) -> Answered {
     let request = ClusterRequest::Start(read_body(body).await?);
@@ -356,7 +353,7 @@ async fn start(operator: Operator, Path(cluster): Path<String>, body: Bytes) -> 
     path = "/v1/clusters/{cluster}/nodes/restart",
     security(("bearer" = ["deploy"])),
     request_body = Selection,
-    responses((status = 200, body = Changed, description = "The nodes that are restarted, and what cannot be done"), (status = 404), (status = 409), (status = 503)),
+    responses((status = 200, body = Changed, description = "The nodes that are restarted, and what cannot be done"), (status = 409)),
 )]
 async fn restart(operator: Operator, Path(cluster): Path<String>, body: Bytes) -> Answered {
     let request = ClusterRequest::Restart(read_body(body).await?);

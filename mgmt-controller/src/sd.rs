@@ -50,7 +50,7 @@ pub(crate) fn routes() -> OpenApiRouter<Door<Request>> {
 #[utoipa::path(
     get,
     path = "/sd",
-    responses((status = 200, body = Vec<Target>, description = "The nodes, or their agents where those alone are reached"), (status = 503)),
+    responses((status = 200, body = Vec<Target>, description = "The nodes, or their agents where those alone are reached")),
 )]
 async fn targets(operator: Operator<Request>) -> Result<Json<Vec<Target>>, Problem> {
     let operator = operator.for_several();

@@ -74,7 +74,7 @@ pub(crate) fn routes(issuing: &Issuing) -> OpenApiRouter<Door<Request>> {
     get,
     path = "/v1/enrolments",
     security(("bearer" = ["admin"])),
-    responses((status = 200, body = Enrolments, description = "Without what is secret"), (status = 409), (status = 503)),
+    responses((status = 200, body = Enrolments, description = "Without what is secret"), (status = 409)),
 )]
 async fn enrolments(
     State(issuing): State<Issuing>,
@@ -94,7 +94,6 @@ async fn enrolments(
         (status = 201, body = MadeEnrolment, description = "Its token counts from now on, and is told this once"),
         (status = 409),
         (status = 422),
-        (status = 503),
     ),
 )]
 async fn enrol(
@@ -117,7 +116,7 @@ async fn enrol(
     delete,
     path = "/v1/enrolments/{instance}",
     security(("bearer" = ["admin"])),
-    responses((status = 200, body = Enrolment, description = "It counts no more"), (status = 404), (status = 409), (status = 503)),
+    responses((status = 200, body = Enrolment, description = "It counts no more"), (status = 409)),
 )]
 async fn revoke_enrolment(
     State(issuing): State<Issuing>,
@@ -146,7 +145,6 @@ async fn revoke_enrolment(
         (status = 404),
         (status = 409),
         (status = 429),
-        (status = 503),
     ),
 )]
 async fn issue_certificate(

@@ -129,7 +129,7 @@ type Asks = Operator<Request>;
     params(Wanted),
     responses(
         (status = 200, description = "For a browser", body = String, content_type = "text/html"),
-        (status = 404), (status = 500), (status = 503)),
+        (status = 404), (status = 500)),
 )]
 async fn page(
     asks: Asks,

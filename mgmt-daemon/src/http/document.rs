@@ -175,6 +175,8 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
         (!is_for_all, StatusCode::TOO_MANY_REQUESTS),
         (!is_get, StatusCode::PAYLOAD_TOO_LARGE),
         (is_read, StatusCode::BAD_REQUEST),
+        (path.contains('{'), StatusCode::NOT_FOUND),
+        (!is_for_all, StatusCode::SERVICE_UNAVAILABLE),
     ];
     let role = operation.pointer_mut("/security/0/bearer").map(Value::take);
     let role = role.unwrap_or_else(|| json!([]));

@@ -104,7 +104,7 @@ async fn whoami(Extension(principal): Asking) -> Json<Whoami> {
     post,
     path = "/v1/reload",
     security(("bearer" = ["admin"])),
-    responses((status = 200, body = Reloaded, description = "They are in use"), (status = 409), (status = 503)),
+    responses((status = 200, body = Reloaded, description = "They are in use"), (status = 409)),
 )]
 async fn reload(State(own): State<Own>, Extension(principal): Asking) -> Result<Json<Reloaded>, Problem> {
     principal.check(Role::Admin, None)?;
@@ -139,7 +139,6 @@ async fn tokens(State(own): State<Own>, Extension(principal): Asking) -> Result<
         (status = 201, body = MadeToken, description = "It counts from now on; what is secret is told this once"),
         (status = 409),
         (status = 422),
-        (status = 503),
     ),
 )]
 async fn create_token(
@@ -168,7 +167,7 @@ async fn create_token(
     delete,
     path = "/v1/tokens/{token}",
     security(("bearer" = ["admin"])),
-    responses((status = 200, body = Token, description = "It counts no more"), (status = 404), (status = 409), (status = 503)),
+    responses((status = 200, body = Token, description = "It counts no more"), (status = 409)),
 )]
 async fn revoke_token(
     State(own): State<Own>,

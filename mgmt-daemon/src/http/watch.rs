@@ -119,7 +119,6 @@ async fn ready(
             (String = "text/plain"),
             (String = "application/openmetrics-text"),
         )),
-        (status = 503),
     ),
 )]
 async fn metrics(
