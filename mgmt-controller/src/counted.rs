@@ -14,7 +14,7 @@ pub enum Counted {
     OperatorRequests,
     /// Certificates of the controller's own CA that agents have got.
     CertificatesIssued,
-    /// Requests for one that were refused.
+    /// Requests for a certificate that were refused.
     CertificatesRefused,
     /// Requests to agents.
     AgentRequests,

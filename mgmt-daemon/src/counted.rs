@@ -22,7 +22,7 @@ pub enum Counted {
     CertificatesDenied,
     /// Certificates of its own that the daemon has renewed.
     CertificatesRenewed,
-    /// Times that it could not.
+    /// Times that a certificate of its own could not be renewed.
     CertificateRenewalsFailed,
     /// Connections to the HTTP port, or of a group's user to the control socket, that were closed at once, as too many were open.
     HttpConnectionsRefused,

@@ -98,7 +98,7 @@ static OWN: &[Setting] = &[
         "own_ca",
         "F",
         "Whether the controller has a CA of its own, at which agents [enrol](secure.md#enrolment) over HTTP. It is made at the first start, in `ca` in the \
-         controller's directory; what `ssl_certificate` and its siblings, `http_certificate` and its siblings, and `roles` are by default is of it then",
+         controller's directory, and gives `ssl_certificate` and its siblings, `http_certificate` and its siblings, and `roles` their defaults",
     )
     .option(One("T|F")),
     Setting::new(
