@@ -3,7 +3,6 @@
 use std::{
     fs,
     net::{TcpListener, TcpStream},
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
     sync::{Arc, mpsc},
@@ -14,6 +13,7 @@ use mgmt_api::{AGENT_STOPPED, AgentMessage, AgentRequest};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
 use tempfile::TempDir;
+use testkit::write_executable;
 
 use crate::landscape::sockets;
 use crate::support::{
@@ -132,9 +132,7 @@ impl Checked {
     }
 
     fn executable(&self, name: &str, text: &str) {
-        let path = self.prefix.join("bin").join(name);
-        fs::write(&path, text).expect("written");
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        write_executable(&self.prefix.join("bin").join(name), text);
     }
 
     fn script(&self, name: &str) {

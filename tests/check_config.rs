@@ -14,6 +14,7 @@ use mgmt_daemon::{
     program::Configuration,
 };
 use tempfile::TempDir;
+use testkit::copy_executable;
 
 use crate::support::{
     certificates::{Authority, Validity, native_settings},
@@ -158,9 +159,7 @@ fn the_store_is_tried() {
     let dir = home.path().join("state/nodes/controller");
     fs::create_dir_all(&dir).expect("a directory can be made");
     let program = home.path().join("mgmt-controller");
-    // By another process: a child of another test's could hold what this one has open for writing, and then it could not be run.
-    let copied = Command::new("cp").arg(binary()).arg(&program).status();
-    assert!(copied.expect("cp can be run").success());
+    copy_executable(binary(), &program);
     // Root can write what is not writable.
     let check = || {
         let mut command = Command::new(&program);

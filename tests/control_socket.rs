@@ -16,6 +16,7 @@ use std::{
 
 use rustix::process::{Signal, getegid, geteuid};
 use tempfile::TempDir;
+use testkit::copy_executable;
 
 use crate::support::{
     cluster::{agent_command, start_agent},
@@ -285,7 +286,7 @@ fn a_group_may_use_the_socket_for_what_its_role_allows() {
     assert_eq!((found.mode() & 0o777, found.gid()), (0o660, gid.as_raw()));
 
     let program = directory.path().join("mgmtctl");
-    fs::copy(mgmtctl::binary(), &program).expect("it can be copied");
+    copy_executable(mgmtctl::binary(), &program);
     let ask = |user: &[&str], command: &[&str]| {
         let mut words = user
             .iter()

@@ -15,6 +15,7 @@ use rustix::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use testkit::write_executable;
 use zeek_simulator::{SUPERVISOR_VARIABLE, SupervisorBehaviour};
 
 use crate::support::{
@@ -60,8 +61,7 @@ impl Host {
     }
 
     fn install(&self, script: &str) {
-        fs::write(self.zeek(), script).expect("a file can be written");
-        fs::set_permissions(self.zeek(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+        write_executable(&self.zeek(), script);
     }
 
     pub(crate) fn zeek(&self) -> PathBuf {

@@ -5,6 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use testkit::{copy_executable, write_executable};
 
 use crate::{
     agent_failures::{AGENT, CLUSTER},
@@ -107,7 +108,7 @@ impl Host {
     /// A copy of the agent's program, without a controller beside it.
     fn agent_alone(&self) -> PathBuf {
         let alone = self.0.path().join("mgmt-agent");
-        fs::copy(agent_binary(), &alone).expect("a program can be copied");
+        copy_executable(agent_binary(), &alone);
         alone
     }
 
@@ -250,8 +251,7 @@ echo mgmt-controller: error: out of luck >&2
 exit 3
 ";
     let program = host.0.path().join("mgmt-controller");
-    fs::write(&program, script).expect("a file can be written");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    write_executable(&program, script);
     let alone = host.agent_alone();
     let mut command = Command::new("/usr/bin/env");
     let prepared = host.command("127.0.0.1:0");

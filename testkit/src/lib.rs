@@ -2,11 +2,13 @@
 #![expect(clippy::missing_panics_doc, reason = "a test fails by a panic")]
 
 mod agent;
+mod executable;
 mod reserved;
 pub mod transcript;
 
 pub use agent::{FakeAgent, with_results};
 pub use broker_codec::testing::Dice;
+pub use executable::{copy_executable, write_executable};
 use mgmt_api::{Principal, Transport};
 pub use reserved::ReservedPort;
 

@@ -1,10 +1,10 @@
 //! Agents that are killed at any time, or replaced by others: their nodes run on, and the next agent has them.
 
-use std::{collections::BTreeMap, fs, thread};
+use std::{collections::BTreeMap, thread};
 
 use mgmt_api::{AgentRequest, Configuration, Node, operator};
 use rustix::process::Signal;
-use testkit::Dice;
+use testkit::{Dice, copy_executable};
 
 use super::{Host, Pids, assert_all_run, assert_deployed, configuration, connect, nodes, once_each};
 use crate::support::{
@@ -116,7 +116,7 @@ fn an_agent_that_is_replaced_by_another_program_keeps_all_nodes() {
     let before = assert_all_run(&host, &mut controlling, &wanted);
 
     let upgraded = host.home.path().join("mgmt-agent-2");
-    fs::copy(&host.agent, &upgraded).expect("a program can be copied");
+    copy_executable(&host.agent, &upgraded);
     host.agent = upgraded;
     agent.stop();
     let (agent, mut controlling) = host.start_connected(&["--on-agent-exit", "keep"]);

@@ -1,8 +1,9 @@
 //! A Zeek that is replaced on disk while nodes run.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::fs;
 
 use rustix::process::{Pid, Signal};
+use testkit::write_executable;
 
 use super::{Host, assert_all_run, assert_deployed, configuration, nodes};
 use crate::support::{cluster::zeek_binary, limit::Limit, signal};
@@ -13,14 +14,12 @@ const SCRIPT: &[u8] = b"policy/frameworks/cluster/backend/broker\0";
 /// Installs a stand-in for Zeek that says to be of this release, in place of the one before.
 fn install(host: &Host, version: &str) {
     let bin = host.home.path().join("zeek/bin");
-    fs::create_dir_all(&bin).expect("a directory");
     let stand_in = zeek_binary().display();
     let script = format!(
         "#!/bin/sh\n[ \"$1\" = --version ] && exec echo zeek version {version}\nexec {stand_in} \"$@\"\n"
     );
     let new = bin.join("new");
-    fs::write(&new, script).expect("a file");
-    fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).expect("a mode");
+    write_executable(&new, &script);
     fs::rename(new, bin.join("zeek")).expect("it is replaced");
 }
 

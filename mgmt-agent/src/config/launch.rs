@@ -130,7 +130,7 @@ pub(crate) fn tls_options(tls: &TlsConfig) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt};
+    use std::fs;
 
     use mgmt_daemon::files::{FILE_MODE, SECRET_MODE};
 
@@ -199,12 +199,10 @@ mod tests {
             ["", "/policy", "/site", "/builtin-plugins"].map(|below| format!("{place}/share/zeek{below}"));
         assert_eq!(path(), default.join(":"));
         let zeek_config = bin.join("zeek-config");
-        fs::write(
+        testkit::write_executable(
             &zeek_config,
             "#!/bin/sh\n[ \"$1\" = --zeekpath ] && echo .:/a:/b/site\n",
-        )
-        .unwrap();
-        fs::set_permissions(&zeek_config, fs::Permissions::from_mode(0o755)).unwrap();
+        );
         assert_eq!(path(), "/a:/b/site");
     }
 }

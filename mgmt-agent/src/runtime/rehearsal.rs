@@ -194,7 +194,7 @@ fn errors(said: &[u8]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, fs, net::IpAddr, os::unix::fs::PermissionsExt, path::PathBuf};
+    use std::{collections::BTreeMap, fs, net::IpAddr, path::PathBuf};
 
     use broker_codec::data::Port;
 
@@ -238,8 +238,7 @@ mod tests {
             let zeek = home.path().join("zeek");
             let noted = home.path().join("noted");
             let script = format!("#!/bin/sh\necho $CLUSTER_NODE $* >>{}\n{does}\n", noted.display());
-            fs::write(&zeek, script).unwrap();
-            fs::set_permissions(&zeek, fs::Permissions::from_mode(0o755)).unwrap();
+            testkit::write_executable(&zeek, &script);
             let settings = LaunchSettings {
                 program: zeek.to_str().unwrap().into(),
                 version: Some("zeek version 8.0.0".into()),

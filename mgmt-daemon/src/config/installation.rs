@@ -95,18 +95,11 @@ fn prefix_of_zeek(environment: &Environment) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        fs,
-        os::unix::fs::{PermissionsExt, symlink},
-    };
+    use std::{fs, os::unix::fs::symlink};
+
+    use testkit::write_executable;
 
     use super::*;
-
-    fn executable(path: &Path, text: &str) {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-    }
 
     fn path_of(directory: &Path) -> Environment {
         Environment::new([("PATH", directory.to_str().unwrap())], "/")
@@ -123,11 +116,11 @@ mod tests {
     fn zeek_config_is_asked_before_zeek_is_looked_for() {
         let root = tempfile::tempdir().unwrap();
         let bin = root.path().join("zeek/bin");
-        executable(&bin.join("zeek"), "");
+        write_executable(&bin.join("zeek"), "");
         let found = Installation::find(None, &path_of(&bin));
         assert_eq!(found.prefix, root.path().canonicalize().unwrap().join("zeek"));
 
-        executable(
+        write_executable(
             &bin.join("zeek-config"),
             "#!/bin/sh\n[ \"$1\" = --prefix ] && echo /opt/elsewhere\n",
         );
@@ -138,7 +131,7 @@ mod tests {
     #[test]
     fn a_link_to_zeek_is_followed() {
         let root = tempfile::tempdir().unwrap();
-        executable(&root.path().join("opt/zeek/bin/zeek"), "");
+        write_executable(&root.path().join("opt/zeek/bin/zeek"), "");
         let bin = root.path().join("bin");
         fs::create_dir(&bin).unwrap();
         symlink("../opt/zeek/bin/zeek", bin.join("zeek")).unwrap();

@@ -1,4 +1,4 @@
-use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
+use std::{fs, time::Duration};
 
 use mgmt_api::SupervisorLayout;
 use mgmt_daemon::config::ConfigErrors;
@@ -16,9 +16,7 @@ use crate::{
 fn installation(version: &str, scripts: &[&str]) -> tempfile::TempDir {
     let prefix = tempfile::tempdir().unwrap();
     let zeek = prefix.path().join("bin/zeek");
-    fs::create_dir(zeek.parent().unwrap()).unwrap();
-    fs::write(&zeek, format!("#!/bin/sh\necho zeek version {version}\n")).unwrap();
-    fs::set_permissions(&zeek, fs::Permissions::from_mode(0o755)).unwrap();
+    testkit::write_executable(&zeek, &format!("#!/bin/sh\necho zeek version {version}\n"));
     for script in scripts {
         let script = prefix.path().join("share/zeek").join(script);
         fs::create_dir_all(script.parent().unwrap()).unwrap();

@@ -157,7 +157,7 @@ mod tests {
         }
         let home = tempfile::tempdir().unwrap();
         let program = home.path().join("zeek");
-        fs::copy("/bin/true", &program).unwrap();
+        testkit::copy_executable(Path::new("/bin/true"), &program);
         let mut bounds = Bounds::of_agent();
         assert_eq!(executes(&program, &bounds), None);
         setxattr(&program, FILE_CAPABILITIES, &RAW_AND_ADMIN, XattrFlags::empty()).unwrap();
