@@ -6,25 +6,17 @@ use mgmt_api::{
     operator::{Adopted, AgentStatus, Changed, NodeHistory, NodeName, Outputs, Selection},
 };
 use mgmt_daemon::http::{
-    Answer, Door, OpenApiRouter, Problem,
-    axum::{self, body::Bytes, extract::Path, http::StatusCode, response::Response},
+    Answer, Door, Problem, Routes,
+    axum::{body::Bytes, extract::Path, http::StatusCode, response::Response},
     metrics_at, read, read_body, utoipa,
-    utoipa_axum::routes,
 };
 
 type Operator = mgmt_daemon::http::Operator<OperatorRequest>;
 type Answered = Result<Answer, Problem>;
 
 /// The agent's routes.
-pub(crate) fn routes() -> OpenApiRouter<Door<OperatorRequest>> {
-    OpenApiRouter::new()
-        .routes(routes!(status))
-        .routes(routes!(adopt))
-        .routes(routes!(outputs))
-        .routes(routes!(history))
-        .routes(routes!(node_metrics))
-        .routes(routes!(stop))
-        .routes(routes!(start))
+pub(crate) fn routes() -> Routes<Door<OperatorRequest>> {
+    mgmt_daemon::routes!(status, adopt, outputs, history, node_metrics, stop, start)
 }
 
 /// How the agent and its nodes are

@@ -21,15 +21,14 @@ use mgmt_api::{
     operator::{Event, RESET},
 };
 use mgmt_daemon::http::{
-    Lasting, OpenApiRouter, Problem, Share, Shares,
+    Lasting, Problem, Routes, Share, Shares,
     axum::{
-        self, Extension,
+        Extension,
         extract::{Query, State},
         http::{HeaderMap, HeaderValue, StatusCode},
         response::sse::{Event as Sent, Sse},
     },
     utoipa,
-    utoipa_axum::routes,
 };
 use serde::Deserialize;
 use tokio::{
@@ -183,8 +182,8 @@ impl Feed {
     }
 }
 
-pub(crate) fn routes<S>(feed: Feed) -> OpenApiRouter<S> {
-    OpenApiRouter::new().routes(routes!(events)).with_state(feed)
+pub(crate) fn routes<S>(feed: Feed) -> Routes<S> {
+    mgmt_daemon::routes!(events).map(|router| router.with_state(feed))
 }
 
 /// What happens, as server-sent events

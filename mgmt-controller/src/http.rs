@@ -9,9 +9,9 @@ use mgmt_api::operator::{
     entity_tag,
 };
 use mgmt_daemon::http::{
-    Answer, Door, OpenApiRouter, Problem,
+    Answer, Door, Problem, Routes,
     axum::{
-        self,
+        Router,
         body::Bytes,
         extract::Path,
         http::{
@@ -22,7 +22,6 @@ use mgmt_daemon::http::{
     },
     read, read_body,
     utoipa::{self, OpenApi},
-    utoipa_axum::routes,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -65,26 +64,30 @@ type Answered = Result<Answer, Problem>;
 struct Besides;
 
 /// The controller's routes, with those of its [CA](crate::authority).
-pub(crate) fn routes(feed: Feed, page: Page, issuing: &Issuing) -> OpenApiRouter<Door<Request>> {
-    OpenApiRouter::with_openapi(Besides::openapi())
+pub(crate) fn routes(feed: Feed, page: Page, issuing: Issuing) -> Routes<Door<Request>> {
+    Routes::new(Router::new(), Besides::openapi)
         .merge(page.routes())
         .merge(sd::routes())
         .merge(events::routes(feed))
         .merge(authority::routes::routes(issuing))
-        .routes(routes!(clusters))
-        .routes(routes!(delete_cluster))
-        .routes(routes!(status))
-        .routes(routes!(staged, stage))
-        .routes(routes!(deployed))
-        .routes(routes!(deployments, deploy))
-        .routes(routes!(deployment))
-        .routes(routes!(variables))
-        .routes(routes!(variable))
-        .routes(routes!(outputs))
-        .routes(routes!(history))
-        .routes(routes!(stop))
-        .routes(routes!(start))
-        .routes(routes!(restart))
+        .merge(mgmt_daemon::routes!(
+            clusters,
+            delete_cluster,
+            status,
+            staged,
+            stage,
+            deployed,
+            deployments,
+            deploy,
+            deployment,
+            variables,
+            variable,
+            outputs,
+            history,
+            stop,
+            start,
+            restart,
+        ))
 }
 
 /// The clusters, in numbers

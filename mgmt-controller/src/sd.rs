@@ -9,11 +9,10 @@ use mgmt_api::operator::{
     ClusterRequest, ClusterStatus, Clusters, ConfigurationFile, InstanceReport, NodeEntry, Station, text,
 };
 use mgmt_daemon::http::{
-    Door, OpenApiRouter, Operator, Problem,
-    axum::{self, Json},
+    Door, Operator, Problem, Routes,
+    axum::Json,
     read,
     utoipa::{self, ToSchema},
-    utoipa_axum::routes,
 };
 use serde::Serialize;
 
@@ -40,8 +39,8 @@ struct Labels {
     path: String,
 }
 
-pub(crate) fn routes() -> OpenApiRouter<Door<Request>> {
-    OpenApiRouter::new().routes(routes!(targets))
+pub(crate) fn routes() -> Routes<Door<Request>> {
+    mgmt_daemon::routes!(targets)
 }
 
 /// Where Prometheus finds the metrics of nodes

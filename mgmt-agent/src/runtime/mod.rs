@@ -186,7 +186,7 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
     let nodes = Nodes::start(&settings)?;
     let (socket, http) = (&config.daemon.control_socket, &config.daemon.http);
     let kind = |request: &OperatorRequest| request.into();
-    let operators = Operators::serve(socket, http, about(&config), shared, routes, kind).await?;
+    let operators = Operators::serve(socket, http, about(&config), shared, routes(), kind).await?;
     settings.http = operators.http();
     let name = config.settings.name.clone();
     let live_logs = config.live_logs.clone().map(|at| LiveLogs::new(at, name));

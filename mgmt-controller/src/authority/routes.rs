@@ -16,15 +16,14 @@ use mgmt_api::{
 };
 use mgmt_daemon::{
     http::{
-        Door, Note, OpenApiRouter, Problem, Stranger,
+        Door, Note, Problem, Routes, Stranger,
         axum::{
-            self, Extension, Json,
+            Extension, Json,
             body::Bytes,
             extract::{Path, State},
             http::StatusCode,
         },
         read, utoipa,
-        utoipa_axum::routes,
     },
     pace::Pace,
 };
@@ -61,12 +60,9 @@ impl Issuing {
 }
 
 /// The routes; of a controller without a CA of its own they say so.
-pub(crate) fn routes(issuing: &Issuing) -> OpenApiRouter<Door<Request>> {
-    OpenApiRouter::new()
-        .routes(routes!(enrolments, enrol))
-        .routes(routes!(revoke_enrolment))
-        .routes(routes!(issue_certificate))
-        .with_state(issuing.clone())
+pub(crate) fn routes(issuing: Issuing) -> Routes<Door<Request>> {
+    let routes = mgmt_daemon::routes!(enrolments, enrol, revoke_enrolment, issue_certificate);
+    routes.map(|router| router.with_state(issuing))
 }
 
 /// The enrolments that wait for their agents

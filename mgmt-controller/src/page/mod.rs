@@ -25,15 +25,14 @@ use mgmt_api::{
 };
 use mgmt_daemon::{
     http::{
-        Door, OpenApiRouter, Operator, Problem,
+        Door, Operator, Problem, Routes,
         axum::{
-            self, Extension,
+            Extension,
             extract::Query,
             http::{HeaderName, StatusCode, header},
             response::{Html, IntoResponse},
         },
         read, utoipa,
-        utoipa_axum::routes,
     },
     process::{random_bytes, unix_time},
 };
@@ -150,8 +149,8 @@ impl Page {
         }
     }
 
-    pub(crate) fn routes(self) -> OpenApiRouter<Door<Request>> {
-        OpenApiRouter::new().routes(routes!(page)).layer(Extension(self))
+    pub(crate) fn routes(self) -> Routes<Door<Request>> {
+        mgmt_daemon::routes!(page).map(|router| router.layer(Extension(self)))
     }
 
     async fn answer(

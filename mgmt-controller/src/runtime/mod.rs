@@ -164,8 +164,7 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
     let open_ports = open_ports(&config, &broker, server.as_ref());
     let page = Page::new(&about.name, open_ports, feed.clone());
     let issuing = Issuing::new(authority.clone(), counters.clone());
-    let of_page = feed.clone();
-    let routes = move || routes(of_page.clone(), page.clone(), &issuing);
+    let routes = routes(feed.clone(), page, issuing);
     let operators = Operators::serve(socket, http, about, shared, routes, Request::kind).await?;
     let mut runtime = Runtime {
         feed,

@@ -5,11 +5,11 @@
 use axum::http::StatusCode;
 use mgmt_api::operator::{About, Program};
 use serde_json::{Map, Value, json};
-use utoipa::openapi::OpenApi;
 
 use super::{
     admit::{FOR_ALL, FOR_STRANGERS},
     answer::{self, PROBLEM},
+    routes::Describe,
 };
 
 /// What handlers have no words for: why a request is not carried out, by the status that says so.
@@ -84,8 +84,11 @@ asks (`security`) is the role that a request takes: in the cluster that its path
 An answer without success is a problem (RFC 9457). \
 A reader ignores fields that it does not know, and takes one that is missing as not known; a request with a field that is not known is refused.";
 
-/// Completes what the handlers say.
-pub(super) fn complete(about: &About, handlers: &OpenApi) -> serde_json::Result<Value> {
+/// The document of the routes that these describe.
+pub(super) fn of(about: &About, described: &[Describe]) -> serde_json::Result<Value> {
+    let mut parts = described.iter().map(|describe| describe());
+    let mut handlers = parts.next().unwrap_or_default();
+    parts.for_each(|part| handlers.merge(part));
     let mut document = serde_json::to_value(handlers)?;
     document["info"] = json!({
         "title": match about.program {

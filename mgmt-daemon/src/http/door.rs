@@ -1,9 +1,9 @@
 //! How a request gets to the daemon's loop, and the answer back.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use axum::{
-    Extension, Router,
+    Extension,
     extract::FromRequestParts,
     http::{StatusCode, request::Parts},
 };
@@ -17,14 +17,13 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
-use utoipa_axum::router::OpenApiRouter;
 
 use super::{
     answer::{Answer, Outcome, Problem},
     bodies::Bodies,
-    document,
     note::Note,
     own::{self, Own},
+    routes::Routes,
     socket::ControlSocket,
     tcp::TcpServer,
     watch::{self, Watch},
@@ -158,7 +157,7 @@ impl<Q> Operator<Q> {
 
 impl<Q: Send + 'static> Operators<Q> {
     /// Serves operators on the control socket, and over TCP if that is configured: by these routes, and by those of every daemon ([`own`],
-    /// [`watch`]). The routes are asked for again when their document is, so that it is not kept.
+    /// [`watch`]).
     ///
     /// How long requests take is counted by their kind, one of a few words.
     ///
@@ -170,21 +169,20 @@ impl<Q: Send + 'static> Operators<Q> {
         http: &HttpConfig,
         about: About,
         shared: Shared,
-        routes: impl Fn() -> OpenApiRouter<Door<Q>> + Send + Sync + 'static,
+        routes: Routes<Door<Q>>,
         kind: fn(&Q) -> &'static str,
     ) -> Result<Self, HostError> {
         let (door, requests) = mpsc::channel(REQUESTS_MAX);
         let (watch, watches) = mpsc::channel(REQUESTS_MAX);
-        let all = Router::from(routes().with_state(door)).merge(watch::routes().with_state(watch));
-        let described = about.clone();
-        let document = Arc::new(move || {
-            let mut all = routes().into_openapi();
-            all.merge(watch::routes().into_openapi());
-            all.merge(own::routes().into_openapi());
-            document::complete(&described, &all)
-        });
-        let own = Own::new(about, &shared, document);
-        let routes = all.merge(own::routes().with_state(own));
+        let (routes, described) = routes.into_parts();
+        let (watched, watches_described) = watch::routes().into_parts();
+        let (own, own_described) = own::routes().into_parts();
+        let described = [described, watches_described, own_described].concat();
+        let state = Own::new(about, &shared, described);
+        let routes = routes
+            .with_state(door)
+            .merge(watched.with_state(watch))
+            .merge(own.with_state(state));
         let bodies = Bodies::default();
         Ok(Self {
             requests,

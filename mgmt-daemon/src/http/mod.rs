@@ -25,6 +25,7 @@ mod guard;
 mod note;
 mod own;
 mod relay;
+mod routes;
 mod shares;
 mod socket;
 mod stranger;
@@ -33,7 +34,7 @@ mod watch;
 
 pub use axum;
 pub use utoipa;
-pub use utoipa_axum::{self, router::OpenApiRouter};
+pub use utoipa_axum;
 
 pub use self::{
     answer::{Answer, Outcome, Problem, read, read_body},
@@ -42,6 +43,7 @@ pub use self::{
     exchange::exchange,
     note::Note,
     relay::metrics_at,
+    routes::{Routes, route},
     shares::{Share, Shares},
     stranger::Stranger,
     watch::Watch,

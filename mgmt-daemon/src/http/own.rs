@@ -15,14 +15,15 @@ use mgmt_api::{
 };
 use serde_json::Value;
 use tokio::sync::oneshot;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     answer::{Problem, read},
+    document,
     door::Shared,
     note::Note,
+    routes::{Describe, Routes},
 };
-use crate::{grants::Grants, reload::AskReload};
+use crate::{grants::Grants, reload::AskReload, routes};
 
 type Asking = Extension<Principal>;
 
@@ -32,19 +33,17 @@ pub(super) struct Own {
     about: About,
     grants: Grants,
     reload: AskReload,
-    document: Document,
+    /// What its routes say of themselves.
+    described: Arc<[Describe]>,
 }
 
-/// Makes the daemon's `OpenAPI` document.
-pub(super) type Document = Arc<dyn Fn() -> serde_json::Result<Value> + Send + Sync>;
-
 impl Own {
-    pub(super) fn new(about: About, shared: &Shared, document: Document) -> Self {
+    pub(super) fn new(about: About, shared: &Shared, described: Vec<Describe>) -> Self {
         Self {
             about,
             grants: shared.grants.clone(),
             reload: shared.reload.clone(),
-            document,
+            described: described.into(),
         }
     }
 }
@@ -57,14 +56,8 @@ impl fmt::Debug for Own {
     }
 }
 
-pub(super) fn routes() -> OpenApiRouter<Own> {
-    OpenApiRouter::new()
-        .routes(routes!(about))
-        .routes(routes!(openapi))
-        .routes(routes!(whoami))
-        .routes(routes!(reload))
-        .routes(routes!(tokens, create_token))
-        .routes(routes!(revoke_token))
+pub(super) fn routes() -> Routes<Own> {
+    routes!(about, openapi, whoami, reload, tokens, create_token, revoke_token)
 }
 
 /// Which daemon this is
@@ -82,8 +75,7 @@ async fn about(State(own): State<Own>) -> Json<About> {
     responses((status = 200, body = Object, description = "OpenAPI 3.1"), (status = 500)),
 )]
 async fn openapi(State(own): State<Own>) -> Result<Json<Value>, Problem> {
-    let document = (own.document)();
-    document
+    document::of(&own.about, &own.described)
         .map(Json)
         .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }

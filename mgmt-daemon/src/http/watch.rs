@@ -15,10 +15,12 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::answer::Problem;
-use crate::metrics::{Format, Measured, Metrics};
+use super::{answer::Problem, routes::Routes};
+use crate::{
+    metrics::{Format, Measured, Metrics},
+    routes,
+};
 
 /// How long the loop may take. Prometheus waits 10 s by default, as long as it takes to see that a daemon hangs.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -64,11 +66,8 @@ impl Watch {
 /// The way to the loop.
 pub(super) type Watches = mpsc::Sender<Watch>;
 
-pub(super) fn routes() -> OpenApiRouter<Watches> {
-    OpenApiRouter::new()
-        .routes(routes!(live))
-        .routes(routes!(ready))
-        .routes(routes!(metrics))
+pub(super) fn routes() -> Routes<Watches> {
+    routes!(live, ready, metrics)
 }
 
 /// Whether the daemon's loop answers
@@ -177,6 +176,8 @@ mod tests {
         http::{Operators, Shared},
         metrics::Durations,
     };
+    use axum::Router;
+    use utoipa::openapi::OpenApi;
 
     /// What is answered to this request, by a daemon whose loop does this or hangs.
     async fn answered(path: &str, failing: Option<&[&str]>) -> String {
@@ -205,7 +206,7 @@ mod tests {
             &http,
             about,
             shared,
-            OpenApiRouter::new,
+            Routes::new(Router::new(), OpenApi::default),
             |()| "none",
         )
         .await;
