@@ -53,11 +53,11 @@ fn a_line_says_who_has_asked_for_what_and_how_it_ended() {
     audit.finish();
     assert_eq!(
         fs::read_to_string(&path).unwrap(),
-        "{\"time\":\"1970-01-01T00:00:00Z\",\"door\":\"websocket\",\"principal\":{\"kind\":\"client\",\"name\":\"3\"},\"address\":\"192.0.2.9:50000\",\
+        "{\"time\":\"1970-01-01T00:00:00Z\",\"transport\":\"websocket\",\"principal\":{\"kind\":\"client\",\"name\":\"3\"},\"address\":\"192.0.2.9:50000\",\
          \"request\":\"deploy\",\"outcome\":\"failed\",\"reason\":\"why\",\"ms\":12,\"before\":\"c1\",\"after\":\"c2\"}\n\
-         {\"time\":\"1970-01-01T00:00:00Z\",\"door\":\"control_socket\",\"principal\":{\"kind\":\"user\",\"name\":\"0\"},\"request\":\"status\",\
+         {\"time\":\"1970-01-01T00:00:00Z\",\"transport\":\"control_socket\",\"principal\":{\"kind\":\"user\",\"name\":\"0\"},\"request\":\"status\",\
          \"outcome\":\"done\",\"ms\":12}\n\
-         {\"time\":\"1970-01-01T00:00:00Z\",\"door\":\"http\",\"address\":\"192.0.2.1:7\",\"request\":\"GET /v1\",\"outcome\":\"done\",\"ms\":12}\n"
+         {\"time\":\"1970-01-01T00:00:00Z\",\"transport\":\"http\",\"address\":\"192.0.2.1:7\",\"request\":\"GET /v1\",\"outcome\":\"done\",\"ms\":12}\n"
     );
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -68,7 +68,7 @@ fn what_others_have_chosen_stays_in_its_line_and_is_cut() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("audit.log");
     let audit = Audit::start(Some(&path), Counters::default()).unwrap();
-    let name: ZeekString = b"a\n{\"door\":\"http\"}\xff\x1b[2J"[..].into();
+    let name: ZeekString = b"a\n{\"transport\":\"http\"}\xff\x1b[2J"[..].into();
     let mut hostile = client(1);
     hostile.transport = Transport::WebSocket {
         client: 1,
