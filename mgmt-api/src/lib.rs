@@ -51,7 +51,7 @@ pub mod time;
 pub mod topics;
 pub mod turn;
 
-pub use agent::{AGENT_STOPPED, AgentMessage, AgentRequest, TIMED_OUT};
+pub use agent::{AGENT_STOPPED, AgentMessage, AgentRequest, ENDING, TIMED_OUT};
 pub use backend::CLUSTER_BACKEND;
 pub use controller::{ClientRequest, ClientResponse, RequestKind};
 pub use controller_id::ControllerId;

@@ -7,7 +7,7 @@ use std::{
 
 use broker_codec::data::ZeekString;
 use jiff::Timestamp;
-use mgmt_api::{Principal, ResultRecord, Transport};
+use mgmt_api::{ENDING, Principal, ResultRecord, TIMED_OUT, Transport};
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 use serde_json::Value;
 use testkit::{client, operator};
@@ -159,6 +159,26 @@ fn a_file_that_was_moved_is_made_anew() {
     fs::remove_file(&path).unwrap();
     file.write(b"3\n").unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "3\n");
+}
+
+#[test]
+fn what_has_come_of_a_request_that_was_not_answered_in_time_is_not_known() {
+    let of = |errors: &[&str]| {
+        let results = errors
+            .iter()
+            .map(|error| ResultRecord::failure("r".into(), *error));
+        Outcome::of(&results.collect::<Vec<_>>())
+    };
+    assert_eq!(of(&[]), Outcome::Done);
+    for unknown in [
+        TIMED_OUT,
+        ENDING,
+        "request timed out: instance a has not answered",
+        "instance a: request timed out",
+    ] {
+        assert_eq!(of(&[unknown]), Outcome::Unknown(unknown.to_owned()));
+        assert_eq!(of(&[unknown, "no"]), Outcome::Failed("no".to_owned()));
+    }
 }
 
 #[test]
