@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use mgmt_api::{
     access::{Grant, Role},
     operator::{MadeToken, NewToken, NotDone, NotDoneKind, Token},
+    plain_name::{PLAIN_NAME, is_plain_name},
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -15,9 +16,6 @@ use crate::{files, process::random_bytes};
 
 /// How many tokens a file may have.
 const TOKENS_MAX: usize = 1000;
-
-/// How long the name of a token, and of a cluster, may be, in bytes.
-const NAME_BYTES_MAX: usize = 64;
 
 /// What the file holds.
 #[derive(Debug, Deserialize)]
@@ -84,9 +82,9 @@ impl Entry {
 
     /// Why it cannot be used, if it cannot.
     fn check(&self) -> Result<(), String> {
-        if !is_name(&self.name) {
+        if !is_plain_name(&self.name) {
             return Err(format!(
-                "{:?} cannot be the name of a token: it {NAMES}",
+                "{:?} cannot be the name of a token: it {PLAIN_NAME}",
                 self.name
             ));
         }
@@ -94,8 +92,8 @@ impl Entry {
         if clusters.is_some_and(<[String]>::is_empty) {
             return Err(format!("token {} counts in no cluster", self.name));
         }
-        if let Some(wrong) = clusters.and_then(|names| names.iter().find(|name| !is_name(name))) {
-            return Err(format!("{wrong:?} cannot be the name of a cluster: it {NAMES}"));
+        if let Some(wrong) = clusters.and_then(|names| names.iter().find(|name| !is_plain_name(name))) {
+            return Err(format!("{wrong:?} cannot be the name of a cluster: it {PLAIN_NAME}"));
         }
         if let Some(end) = &self.expires
             && end.parse::<Timestamp>().is_err()
@@ -134,17 +132,6 @@ impl Entry {
         // One that is no time has been refused before.
         end.is_some_and(|end| end.parse::<Timestamp>().is_ok_and(|end| end <= now))
     }
-}
-
-const NAMES: &str =
-    "has letters, digits, -, _ and ., begins with a letter or a digit, and has 64 bytes at most";
-
-/// Whether this can be the name of a token or a cluster.
-fn is_name(name: &str) -> bool {
-    let is_in = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.len() <= NAME_BYTES_MAX
-        && name.chars().all(is_in)
 }
 
 /// As RFC 3339 has it, without fractions of a second.

@@ -3,9 +3,12 @@
 use std::{io, path::Path};
 
 use broker_endpoint::{read_file, tls::Fingerprint};
-use mgmt_api::operator::{
-    NotDone, NotDoneKind,
-    enrolment::{Enrolment, NewEnrolment, can_be_enrolled},
+use mgmt_api::{
+    operator::{
+        NotDone, NotDoneKind,
+        enrolment::{Enrolment, NewEnrolment, can_be_enrolled},
+    },
+    plain_name::PLAIN_NAME,
 };
 use mgmt_daemon::{
     files,
@@ -67,7 +70,7 @@ impl Entry {
         let invalid = |reason: String| NotDone::new(NotDoneKind::Invalid, reason);
         if !can_be_enrolled(&new.instance) {
             return Err(invalid(format!(
-                "{:?} cannot be the name of an instance that is enrolled: it has letters, digits, -, _ and ., and 64 bytes at most",
+                "{:?} cannot be the name of an instance that is enrolled: it {PLAIN_NAME}, and is no address",
                 new.instance
             )));
         }
