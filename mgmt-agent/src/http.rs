@@ -8,9 +8,11 @@ use mgmt_api::{
 use mgmt_daemon::http::{
     Answer, Door, OpenApiRouter, Problem,
     axum::{self, body::Bytes, extract::Path, http::StatusCode, response::Response},
-    metrics_at, read, read_body, utoipa,
+    read, read_body, utoipa,
     utoipa_axum::routes,
 };
+
+use crate::relay::metrics_at;
 
 type Operator = mgmt_daemon::http::Operator<OperatorRequest>;
 type Answered = Result<Answer, Problem>;

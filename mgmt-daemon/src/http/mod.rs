@@ -24,7 +24,6 @@ mod exchange;
 mod guard;
 mod note;
 mod own;
-mod relay;
 mod shares;
 mod socket;
 mod stranger;
@@ -41,7 +40,6 @@ pub use self::{
     door::{Asked, Door, Operator, Operators, Shared},
     exchange::exchange,
     note::Note,
-    relay::metrics_at,
     shares::{Share, Shares},
     stranger::Stranger,
     watch::Watch,
