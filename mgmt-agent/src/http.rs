@@ -8,8 +8,10 @@ use mgmt_api::{
 use mgmt_daemon::http::{
     Answer, Door, Problem, Routes,
     axum::{body::Bytes, extract::Path, http::StatusCode, response::Response},
-    metrics_at, read, read_body, utoipa,
+    read, read_body, utoipa,
 };
+
+use crate::relay::metrics_at;
 
 type Operator = mgmt_daemon::http::Operator<OperatorRequest>;
 type Answered = Result<Answer, Problem>;

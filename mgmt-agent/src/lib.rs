@@ -28,6 +28,7 @@ mod http;
 pub mod launcher;
 pub mod machine;
 mod measured;
+mod relay;
 pub mod runtime;
 mod scripts;
 pub mod simulate;

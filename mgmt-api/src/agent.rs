@@ -74,6 +74,9 @@ pub const AGENT_STOPPED: &str = "its agent was stopped";
 /// The error of a request whose time is up, in Zeek's words (`request.zeek`, and the timeouts of `*/main.zeek`).
 pub const TIMED_OUT: &str = "request timed out";
 
+/// The error of a request that a controller has not answered when it ends.
+pub const ENDING: &str = "the controller is ending, the outcome is unknown";
+
 /// What an agent tells the controller: answers, and news without a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum AgentMessage {

@@ -19,6 +19,7 @@
 //! | [`operator`] | [`OperatorRequest`], [`ClusterRequest`](operator::ClusterRequest) | none: what operators ask of agents and controllers |
 //! | [`topics`] | topic names | `*/config.zeek` |
 //! | [`requests`] | [`RequestTable`], [`NotAdmitted`] | `request.zeek` |
+//! | [`plain_name`] | what clusters, tokens and enrolled instances can be called | |
 //! | [`principal`] | [`Principal`] | |
 //! | [`access`] | [`Grant`](access::Grant) | |
 //! | [`ids`] | [`IdSource`] | `unique_id()` |
@@ -42,6 +43,7 @@ pub mod log;
 pub mod node;
 pub mod node_link;
 pub mod operator;
+pub mod plain_name;
 pub mod principal;
 pub mod records;
 pub mod requests;
@@ -51,7 +53,7 @@ pub mod time;
 pub mod topics;
 pub mod turn;
 
-pub use agent::{AGENT_STOPPED, AgentMessage, AgentRequest, TIMED_OUT};
+pub use agent::{AGENT_STOPPED, AgentMessage, AgentRequest, ENDING, TIMED_OUT};
 pub use backend::CLUSTER_BACKEND;
 pub use controller::{ClientRequest, ClientResponse, RequestKind};
 pub use controller_id::ControllerId;

@@ -27,7 +27,7 @@ struct StatusOfAll {
 
 impl Daemon<'_> {
     pub(crate) async fn clusters(&self, command: Option<&ClustersCommand>) -> Result<Exit, ClientError> {
-        self.is_controller()?;
+        self.needs_controller()?;
         if let Some(ClustersCommand::Delete { name }) = command {
             let changed: Changed = self
                 .client
@@ -93,12 +93,7 @@ fn all_in_words(clusters: &[ClusterStatus], is_wide: bool) -> (String, Exit) {
             first_of(&wrong)
         ),
     };
-    let exit = if wrong.is_empty() && warnings.is_empty() {
-        Exit::Done
-    } else {
-        Exit::Failed
-    };
-    (text, exit)
+    (text, Exit::of(wrong.is_empty() && warnings.is_empty()))
 }
 
 /// The clusters and their numbers, in words.
@@ -131,14 +126,7 @@ fn in_words(all: &[ClusterSummary]) -> (String, Exit) {
             first_of(&wrong)
         ),
     };
-    (
-        text,
-        if wrong.is_empty() {
-            Exit::Done
-        } else {
-            Exit::Failed
-        },
-    )
+    (text, Exit::of(wrong.is_empty()))
 }
 
 #[cfg(test)]

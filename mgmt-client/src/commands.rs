@@ -91,11 +91,12 @@ impl Daemon<'_> {
 
     /// The path of what belongs to a cluster, and not to an agent.
     pub(crate) fn path_of_cluster(&self, rest: &str) -> Result<String, ClientError> {
-        self.is_controller()?;
+        self.needs_controller()?;
         Ok(self.path(rest))
     }
 
-    pub(crate) const fn is_controller(&self) -> Result<(), ClientError> {
+    /// That the daemon is a controller.
+    pub(crate) const fn needs_controller(&self) -> Result<(), ClientError> {
         match self.program {
             Program::Controller => Ok(()),
             Program::Agent => Err(ClientError::Usage(
@@ -177,8 +178,7 @@ impl Daemon<'_> {
             );
         }
         self.show(&all, &text);
-        let has_failed = all.values.iter().any(|value| value.value.is_none());
-        Ok(if has_failed { Exit::Failed } else { Exit::Done })
+        Ok(Exit::of(all.values.iter().all(|value| value.value.is_some())))
     }
 
     async fn adopt(&self) -> Result<Exit, ClientError> {
@@ -223,11 +223,7 @@ impl Daemon<'_> {
             let _ = writeln!(text, "cannot {verb} {}: {reason}", names.join(" on "));
         }
         self.show(changed, &text);
-        if changed.failures.is_empty() {
-            Exit::Done
-        } else {
-            Exit::Failed
-        }
+        Exit::of(changed.failures.is_empty())
     }
 
     /// The same, with states and verdict in colours on a terminal.

@@ -12,7 +12,7 @@ use crate::{
 
 impl Daemon<'_> {
     pub(crate) async fn enroll(&self, which: &Enroll) -> Result<Exit, ClientError> {
-        self.is_controller()?;
+        self.needs_controller()?;
         let Some(instance) = &which.instance else {
             let all: Enrolments = self.client.get("/v1/enrolments").await?;
             self.show(&all, &listed(&all.enrolments));

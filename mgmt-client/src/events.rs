@@ -79,7 +79,7 @@ struct Follower {
 impl Daemon<'_> {
     /// Shows events until the reader of our output is gone.
     pub(crate) async fn events(&self, lines: usize) -> Result<Exit, ClientError> {
-        self.is_controller()?;
+        self.needs_controller()?;
         let cluster = self.options.cluster();
         let cluster = cluster.map(|name| format!("&cluster={}", part(name)));
         let path = format!("/v1/events?last={lines}{}", cluster.unwrap_or_default());

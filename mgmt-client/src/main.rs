@@ -11,6 +11,7 @@
 //! | [`completion`] | what a shell completes |
 //! | [`configurations`] | the same of commands about configurations |
 //! | [`deploy`] | the same of commands about deployments |
+//! | [`enrol`] | the same of the command `enroll` |
 //! | [`events`] | the stream of events, read and shown |
 //! | [`manual`] | manual pages |
 //! | [`nodes`] | what commands about one node ask for, and say |
@@ -54,6 +55,13 @@ enum Exit {
     CannotTell = 3,
     /// The command line is wrong.
     Usage = 64,
+}
+
+impl Exit {
+    /// Whether all is well.
+    const fn of(is_well: bool) -> Self {
+        if is_well { Self::Done } else { Self::Failed }
+    }
 }
 
 impl From<Exit> for ExitCode {

@@ -99,11 +99,7 @@ impl Daemon<'_> {
         let path = self.path(&format!("nodes/{}/history", part(node)));
         let history: NodeHistory = self.client.get(&path).await?;
         self.show(&history, &told(&history));
-        Ok(if history.trouble.is_some() {
-            Exit::Failed
-        } else {
-            Exit::Done
-        })
+        Ok(Exit::of(history.trouble.is_none()))
     }
 }
 

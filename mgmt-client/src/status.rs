@@ -85,14 +85,7 @@ pub(crate) fn of_instances(status: &ClusterStatus, is_wide: bool) -> (String, Ex
         "{connected} of {} connected",
         counted(all, "deployed instance")
     );
-    (
-        text,
-        if connected == all && refusals.is_empty() {
-            Exit::Done
-        } else {
-            Exit::Failed
-        },
-    )
+    (text, Exit::of(connected == all && refusals.is_empty()))
 }
 
 /// The status of one sensor, by its agent.
@@ -133,12 +126,7 @@ fn judged(mut text: String, table: &Table, verdict: &Verdict) -> (String, Exit) 
         let _ = writeln!(text, "{line}");
     }
     let _ = writeln!(text, "{}", verdict.line());
-    let exit = if verdict.is_well() {
-        Exit::Done
-    } else {
-        Exit::Failed
-    };
-    (text, exit)
+    (text, Exit::of(verdict.is_well()))
 }
 
 fn table(is_wide: bool) -> Table {

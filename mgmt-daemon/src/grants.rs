@@ -1,7 +1,7 @@
 //! Who may what: tokens, and roles of certificates, as they are now.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -17,7 +17,8 @@ use tokio::{sync::watch, task::spawn_blocking};
 use crate::{
     config::{DaemonConfig, RoleLine},
     files,
-    tokens::{self, Entry, Hash, hash},
+    secrets::{Hash, SecretsFile, hash, place_of},
+    tokens::{self, Entry},
 };
 
 /// Who may what. Clones are the same.
@@ -26,12 +27,10 @@ pub struct Grants(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    path: PathBuf,
+    file: Mutex<SecretsFile<Entry>>,
     known: Mutex<Known>,
-    /// How often it has changed.
-    changes: watch::Sender<u64>,
-    /// Changes of the file, one after the other.
-    turns: Mutex<()>,
+    /// Tells of changes.
+    changes: watch::Sender<()>,
 }
 
 /// What is in use.
@@ -86,7 +85,8 @@ impl Grants {
     /// With this file of tokens, and these lines.
     pub(crate) fn with(path: &Path, roles: Vec<RoleLine>) -> Self {
         files::warn_of_open([path]);
-        let tokens = tokens::read(path).unwrap_or_else(|reason| {
+        let file = SecretsFile::new(path.to_owned());
+        let tokens = file.read().unwrap_or_else(|reason| {
             tracing::error!(
                 "{reason}; no token is in use until it is mended and this daemon reloads (SIGHUP, or mgmtctl reload)"
             );
@@ -98,10 +98,9 @@ impl Grants {
             version: 0,
         };
         Self(Arc::new(Shared {
-            path: path.to_owned(),
+            file: Mutex::new(file),
             known: Mutex::new(known),
             changes: watch::Sender::default(),
-            turns: Mutex::default(),
         }))
     }
 
@@ -113,7 +112,7 @@ impl Grants {
     pub(crate) fn read(&self, roles: Vec<RoleLine>) -> Result<Known, String> {
         let version = self.known().version;
         Ok(Known {
-            tokens: tokens::read(&self.0.path)?,
+            tokens: lock(&self.0.file).read()?,
             roles,
             version,
         })
@@ -127,7 +126,7 @@ impl Grants {
         }
         known.roles = read.roles;
         drop(known);
-        self.0.changes.send_modify(|changes| *changes += 1);
+        self.0.changes.send_replace(());
     }
 
     /// Who has shown this.
@@ -135,14 +134,8 @@ impl Grants {
         let known = self.known();
         match shown {
             Shown::Token(hash) => {
-                // Each is looked at, whichever it is.
-                let found = known.tokens.iter().fold(
-                    None,
-                    |found, token| {
-                        if token.is(hash) { Some(token) } else { found }
-                    },
-                );
-                match found {
+                let found = place_of(&known.tokens, hash);
+                match found.and_then(|place| known.tokens.get(place)) {
                     None => Recognized::Unknown,
                     Some(token) if token.has_expired(Timestamp::now()) => {
                         Recognized::Expired(token.name().to_owned())
@@ -163,7 +156,7 @@ impl Grants {
     }
 
     /// Tells of changes.
-    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.0.changes.subscribe()
     }
 
@@ -196,21 +189,20 @@ impl Grants {
         .await
     }
 
-    /// Changes the file, and then what is in use, also if the client that has asked for it is gone meanwhile. What was put into the file by
-    /// hand stays in it, and counts as well.
+    /// Changes the file, and then what is in use, also if the client that has asked for it is gone meanwhile.
     async fn change<T: Send + 'static>(
         &self,
         change: impl FnOnce(&mut Vec<Entry>) -> Result<T, NotDone> + Send + 'static,
     ) -> Result<T, NotDone> {
         let grants = self.clone();
         let changed = spawn_blocking(move || {
-            let _turn = grants.0.turns.lock().unwrap_or_else(PoisonError::into_inner);
-            let (tokens, answer) = changed(&grants.0.path, change)?;
+            let mut file = lock(&grants.0.file);
+            let (tokens, answer) = file.change(change)?;
             let mut known = grants.known();
             known.tokens = tokens;
             known.version += 1;
             drop(known);
-            grants.0.changes.send_modify(|changes| *changes += 1);
+            grants.0.changes.send_replace(());
             Ok(answer)
         });
         let changed = changed.await;
@@ -218,23 +210,12 @@ impl Grants {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.known)
     }
 }
 
-/// What is in the file now.
-fn changed<T>(
-    path: &Path,
-    change: impl FnOnce(&mut Vec<Entry>) -> Result<T, NotDone>,
-) -> Result<(Vec<Entry>, T), NotDone> {
-    let broken = |reason| NotDone::new(NotDoneKind::Conflict, format!("{reason}; mend it first"));
-    let mut tokens = tokens::read(path).map_err(broken)?;
-    let answer = change(&mut tokens)?;
-    tokens::write(path, &tokens).map_err(|error| {
-        let reason = format!("cannot write the tokens to {}: {error}", path.display());
-        NotDone::new(NotDoneKind::Unavailable, reason)
-    })?;
-    Ok((tokens, answer))
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@
 //! | [`machine`] | what a core is |
 //! | [`management_log`] | `management-<name>.log` |
 //! | [`metrics`] | metrics, as Prometheus reads them |
-//! | [`owner`] | who gets what root makes |
+//! | [`owner`] | root in the directories of another user |
 //! | [`pace`] | how often each of many may do something |
 //! | [`peers`] | the Broker endpoint, and what is known of its peers |
 //! | [`process`] | the process's name, limits, working directory and one thread |
@@ -28,7 +28,8 @@
 //! | [`ready`] | the file that says where a daemon listens |
 //! | [`reload`] | certificates, tokens, roles and logs anew, while the daemon runs |
 //! | [`renewing`] | renews a certificate of the daemon's own |
-//! | [`tokens`] | the file of tokens |
+//! | [`secrets`] | secrets that are told once, and the file of what is known of them |
+//! | [`tokens`] | tokens, as their file has them |
 
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
@@ -60,6 +61,7 @@ pub mod program;
 pub mod ready;
 pub mod reload;
 pub mod renewing;
+pub mod secrets;
 mod signals;
 pub mod tokens;
 

@@ -2,19 +2,20 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    hash::Hash,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
 /// How many are remembered. Of more, the one that has not asked for longest is forgotten.
-const REMEMBERED_MAX: usize = 1024;
+const REMEMBERED_MAX: usize = 4096;
 
-/// What is left to each, by name.
+/// What is left to each.
 #[derive(Debug)]
-pub struct Pace {
-    accounts: Mutex<HashMap<String, Account>>,
+pub struct Pace<K = String> {
+    accounts: Mutex<HashMap<K, Account>>,
     max: u32,
     recovery: Duration,
 }
@@ -26,7 +27,7 @@ struct Account {
     since: Instant,
 }
 
-impl Pace {
+impl<K: Clone + Eq + Hash> Pace<K> {
     /// Each may do it so many times in a row, and has one more after each such time.
     pub fn new(max: u32, recovery: Duration) -> Self {
         Self {
@@ -37,9 +38,9 @@ impl Pace {
     }
 
     /// Whether this one may do it now. That it does so is counted.
-    pub fn allows(&self, who: String) -> bool {
+    pub fn allows(&self, who: K) -> bool {
         let now = Instant::now();
-        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut accounts = self.accounts();
         if accounts.len() >= REMEMBERED_MAX && !accounts.contains_key(&who) {
             let oldest = accounts.iter().min_by_key(|(_, account)| account.since);
             let oldest = oldest.map(|(who, _)| who.clone());
@@ -49,15 +50,31 @@ impl Pace {
             left: self.max,
             since: now,
         });
+        self.recover(account, now);
+        let is_allowed = account.left > 0;
+        account.left = account.left.saturating_sub(1);
+        is_allowed
+    }
+
+    /// Whether this one might do it now.
+    pub(crate) fn would_allow(&self, who: &K) -> bool {
+        self.accounts().get_mut(who).is_none_or(|account| {
+            self.recover(account, Instant::now());
+            account.left > 0
+        })
+    }
+
+    fn recover(&self, account: &mut Account, now: Instant) {
         let recovered = now.duration_since(account.since).as_millis() / self.recovery.as_millis().max(1);
         if recovered > 0 {
             let recovered = u32::try_from(recovered).unwrap_or(u32::MAX);
             account.left = account.left.saturating_add(recovered).min(self.max);
             account.since = now;
         }
-        let is_allowed = account.left > 0;
-        account.left = account.left.saturating_sub(1);
-        is_allowed
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, HashMap<K, Account>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -91,6 +108,6 @@ mod tests {
             assert!(pace.allows(number.to_string()));
             advance(Duration::from_millis(1)).await;
         }
-        assert_eq!(pace.accounts.lock().unwrap().len(), REMEMBERED_MAX);
+        assert_eq!(pace.accounts().len(), REMEMBERED_MAX);
     }
 }

@@ -191,7 +191,7 @@ fn zeek_client_may_what_its_certificate_says() {
     let staged = lines.iter().find(|line| line["request"] == "stage_configuration");
     let staged = staged.expect("alice has staged");
     assert_eq!(
-        [&staged["door"], &staged["outcome"]],
+        [&staged["transport"], &staged["outcome"]],
         ["websocket", "done"],
         "{staged}"
     );

@@ -289,7 +289,7 @@ impl<'a> Asking<'a> {
         let lines = audit
             .lines()
             .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-        let refused = lines.filter(|line| line["outcome"] == "refused" && line["door"] == "http");
+        let refused = lines.filter(|line| line["outcome"] == "refused" && line["transport"] == "http");
         let addresses: Vec<Ipv4Addr> = refused
             .map(|line| {
                 let address: SocketAddrV4 = line["address"]

@@ -207,7 +207,7 @@ fn assert_audited(audit: &Path, token: &str) {
     for words in [
         r#""address":"127.0.0.1:"#,
         r#""request":"GET /v1","outcome":"refused","reason":"say who you are"#,
-        r#""door":"control_socket","principal":{"kind":"user""#,
+        r#""transport":"control_socket","principal":{"kind":"user""#,
         r#""request":"token_revoke","targets":["prometheus"],"outcome":"done""#,
         r#""principal":{"kind":"token","name":"prometheus"}"#,
         r#""request":"status","cluster":"default","outcome":"done""#,

@@ -315,9 +315,7 @@ impl TlsConfig {
         let issuers = self.trust().and_then(|trust| trust.ca_file.as_ref());
         issuers.map_or(Ok(()), |path| check_validity(path, TlsPart::CaFile))
     }
-}
 
-impl TlsConfig {
     /// When the certificates in the files that it names end: ours, and those of the CA file.
     ///
     /// # Errors

@@ -10,14 +10,13 @@ use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use utoipa::ToSchema;
 
+use crate::plain_name::is_plain_name;
+
 /// How an enrolment token begins.
 const PREFIX: &str = "enrol_";
 
 /// The longest enrolment token, in bytes.
 const TOKEN_BYTES_MAX: usize = 2048;
-
-/// How long the name of an instance that is enrolled may be, in bytes: a certificate has no longer ones.
-const NAME_BYTES_MAX: usize = 64;
 
 /// How the name begins for which a controller has a certificate of its own CA. No instance can be called so.
 pub const CONTROLLER_PREFIX: &str = "controller:";
@@ -111,12 +110,9 @@ pub struct IssuedCertificate {
     pub ca: String,
 }
 
-/// Whether an instance of this name can be enrolled: `[A-Za-z0-9_.-]{1,64}`, which begins with a letter or a digit and is no address.
+/// Whether an instance of this name can be enrolled: it is a plain one, and no address.
 pub fn can_be_enrolled(name: &str) -> bool {
-    let is_in = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    let is_address = name.parse::<IpAddr>().is_ok();
-    let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-    name.len() <= NAME_BYTES_MAX && begins && name.chars().all(is_in) && !is_address
+    is_plain_name(name) && name.parse::<IpAddr>().is_err()
 }
 
 /// The host, without brackets, and the port of a URL such as `https://hub.example.org:2148`, if it is one.
@@ -239,9 +235,9 @@ mod tests {
             ("*", false),
             ("a b", false),
             ("sensör", false),
+            ("10.0.0.1", false),
         ] {
             assert_eq!(can_be_enrolled(name), expected, "{name}");
         }
-        assert!(can_be_enrolled(&"x".repeat(64)) && !can_be_enrolled(&"x".repeat(65)));
     }
 }

@@ -1,36 +1,23 @@
-//! The file of enrolments: what is secret of a token is not in it, but its SHA-256.
+//! Enrolments, as their file has them.
 
-use std::{io, path::Path};
-
-use broker_endpoint::{read_file, tls::Fingerprint};
-use mgmt_api::operator::{
-    NotDone, NotDoneKind,
-    enrolment::{Enrolment, NewEnrolment, can_be_enrolled},
+use broker_endpoint::tls::Fingerprint;
+use mgmt_api::{
+    operator::{
+        NotDone, NotDoneKind,
+        enrolment::{Enrolment, NewEnrolment, can_be_enrolled},
+    },
+    plain_name::PLAIN_NAME,
 };
-use mgmt_daemon::{
-    files,
-    process::random_bytes,
-    tokens::{Hash, hash, is_same},
-};
+use mgmt_daemon::secrets::{self, Hash, Known, check_room, hash, place_of};
 use serde::{Deserialize, Serialize};
 
 use super::Seconds;
-
-/// How many enrolments there may be at a time.
-const ENROLMENTS_MAX: usize = 1000;
 
 /// How long a token counts, unless it is said, in seconds.
 const SECONDS: u64 = 24 * 60 * 60;
 
 /// The longest time that it may count, in seconds: a year.
 const SECONDS_MAX: u64 = 365 * 24 * 60 * 60;
-
-/// What the file holds.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    enrolments: Vec<Entry>,
-}
 
 /// An enrolment, as the file has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +54,7 @@ impl Entry {
         let invalid = |reason: String| NotDone::new(NotDoneKind::Invalid, reason);
         if !can_be_enrolled(&new.instance) {
             return Err(invalid(format!(
-                "{:?} cannot be the name of an instance that is enrolled: it has letters, digits, -, _ and ., and 64 bytes at most",
+                "{:?} cannot be the name of an instance that is enrolled: it {PLAIN_NAME}, and is no address",
                 new.instance
             )));
         }
@@ -77,9 +64,7 @@ impl Entry {
                 "an enrolment token counts for a second to a year".to_owned(),
             ));
         }
-        let random: [u8; 32] =
-            random_bytes().map_err(|error| NotDone::new(NotDoneKind::Unavailable, error.to_string()))?;
-        let secret = hex::encode(random);
+        let secret = secrets::make()?;
         let entry = Self {
             instance: new.instance.clone(),
             sha256: hash(&secret),
@@ -105,27 +90,35 @@ impl Entry {
     }
 }
 
+impl Known for Entry {
+    const NAME: &'static str = "enrolments";
+
+    fn hash(&self) -> &Hash {
+        &self.sha256
+    }
+
+    fn check(_all: &[Self]) -> Result<(), String> {
+        Ok(())
+    }
+}
+
 /// Adds one, in place of an earlier one of its instance, unless that is pending.
 pub(super) fn add(entries: &mut Vec<Entry>, new: Entry, now: Seconds) -> Result<(), NotDone> {
-    let conflict = |reason: String| Err(NotDone::new(NotDoneKind::Conflict, reason));
     entries.retain(|entry| now < entry.expires);
     let is_of_it = |entry: &&Entry| entry.instance == new.instance;
     if entries.iter().filter(is_of_it).any(|entry| entry.is_pending(now)) {
-        return conflict(format!(
+        let reason = format!(
             "an enrolment of {} is pending already: revoke it first",
             new.instance
-        ));
+        );
+        return Err(NotDone::new(NotDoneKind::Conflict, reason));
     }
     entries.retain(|entry| entry.instance != new.instance);
     // Used ones are there for answers that were lost.
-    if entries.len() >= ENROLMENTS_MAX {
+    if check_room(entries).is_err() {
         entries.retain(|entry| entry.key.is_none());
     }
-    if entries.len() >= ENROLMENTS_MAX {
-        return conflict(format!(
-            "there are {ENROLMENTS_MAX} enrolments already: revoke one that is not used"
-        ));
-    }
+    check_room(entries)?;
     entries.push(new);
     Ok(())
 }
@@ -147,14 +140,7 @@ pub(super) fn claim(
     key: &Fingerprint,
     now: Seconds,
 ) -> Result<String, Refused> {
-    // Each is looked at, whichever it is.
-    let found = entries.iter_mut().fold(None, |found, entry| {
-        if is_same(&entry.sha256, secret) {
-            Some(entry)
-        } else {
-            found
-        }
-    });
+    let found = place_of(entries, secret).and_then(|place| entries.get_mut(place));
     let entry = found.ok_or(Refused::Unknown)?;
     let instance = entry.instance.clone();
     if entry.expires <= now {
@@ -166,36 +152,6 @@ pub(super) fn claim(
     }
     entry.key = Some(key);
     Ok(instance)
-}
-
-/// The enrolments in a file; none if it is not there.
-///
-/// # Errors
-///
-/// If it cannot be used.
-pub(super) fn read(path: &Path) -> Result<Vec<Entry>, String> {
-    let failed = |reason: String| format!("cannot use the enrolments in {}: {reason}", path.display());
-    match read_file(path) {
-        Ok(bytes) => parse(&bytes).map_err(failed),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(failed(error.to_string())),
-    }
-}
-
-pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Entry>, String> {
-    let File { enrolments } = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    if enrolments.len() > ENROLMENTS_MAX {
-        return Err(format!("there are more than {ENROLMENTS_MAX}"));
-    }
-    Ok(enrolments)
-}
-
-/// Writes the file, whole or not at all.
-pub(super) fn write(path: &Path, enrolments: Vec<Entry>) -> io::Result<()> {
-    let mut text = serde_json::to_vec_pretty(&File { enrolments })?;
-    text.push(b'\n');
-    files::replace(path, &text, files::SECRET_MODE)?;
-    files::sync_names(path)
 }
 
 #[cfg(test)]
@@ -242,20 +198,6 @@ mod tests {
         assert_eq!(entries.len(), 1);
         assert_eq!(revoke(&mut entries, "sensor1", NOW).unwrap().instance, "sensor1");
         assert_eq!(entries, []);
-    }
-
-    #[test]
-    fn the_file_has_no_secret_and_a_broken_one_is_told() {
-        let home = tempfile::tempdir().unwrap();
-        let path = home.path().join("enrolments.json");
-        assert_eq!(read(&path), Ok(Vec::new()), "none is there yet");
-        let (entry, secret) = Entry::make(&new("sensor1"), NOW).unwrap();
-        write(&path, vec![entry.clone()]).unwrap();
-        assert!(!std::fs::read_to_string(&path).unwrap().contains(&secret));
-        assert_eq!(files::too_open(&path), None);
-        assert_eq!(read(&path), Ok(vec![entry]));
-        std::fs::write(&path, "{}").unwrap();
-        assert!(read(&path).unwrap_err().contains("missing field `enrolments`"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(crate) mod routes;
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -36,7 +36,12 @@ use mgmt_api::{
         },
     },
 };
-use mgmt_daemon::{Counted, process::unix_time, renewing::Renewing, tokens::hash};
+use mgmt_daemon::{
+    Counted,
+    process::unix_time,
+    renewing::Renewing,
+    secrets::{self, SecretsFile, broken, hash},
+};
 use tokio::task::spawn_blocking;
 
 use self::enrolments::{Entry, Refused};
@@ -105,8 +110,7 @@ struct Own {
     revoked: Revoked,
     /// Where agents reach the controller.
     ports: OnceLock<Ports>,
-    /// Changes of the file of enrolments, one after the other.
-    turns: Mutex<()>,
+    enrolments: Mutex<SecretsFile<Entry>>,
 }
 
 /// The ports of the controller.
@@ -134,12 +138,13 @@ impl Authority {
     pub(crate) fn open(config: OwnCa, revoked: Revoked) -> Result<Self, CaError> {
         let ca = files::open(&config, now())?;
         files::keep_own(&config, &ca, now())?;
+        let enrolments = SecretsFile::new(config.dir.join(ENROLMENTS_FILE));
         Ok(Self(Arc::new(Own {
             config,
             ca,
             revoked,
             ports: OnceLock::new(),
-            turns: Mutex::default(),
+            enrolments: Mutex::new(enrolments),
         })))
     }
 
@@ -212,7 +217,7 @@ impl Authority {
         let (entry, secret) = Entry::make(&new, now)?;
         let enrolment = entry.shown();
         self.change(move |entries| enrolments::add(entries, entry, now))
-            .await??;
+            .await?;
         let enrolled = Enrolled {
             name: new.instance,
             url,
@@ -228,8 +233,8 @@ impl Authority {
 
     /// Those that wait for their agents.
     async fn pending(&self) -> Result<Enrolments, NotDone> {
-        let path = self.file();
-        let read = spawn_blocking(move || enrolments::read(&path)).await;
+        let own = self.clone();
+        let read = spawn_blocking(move || own.enrolments().read()).await;
         let entries = read
             .map_err(|error| unavailable(&error))?
             .map_err(|reason| broken(&reason))?;
@@ -242,27 +247,10 @@ impl Authority {
 
     /// Which instance is enrolled by this secret, with this key.
     async fn claimed(&self, secret: &str, key: &PublicKey) -> Result<String, NotIssued> {
-        let key = key
-            .fingerprint()
-            .map_err(|error| NotIssued::Failed(unavailable(&error)))?;
+        let key = key.fingerprint().map_err(|error| unavailable(&error))?;
         let (secret, now) = (hash(secret), now());
-        let claimed = self
-            .change(move |entries| enrolments::claim(entries, &secret, &key, now))
-            .await;
-        claimed.map_err(NotIssued::Failed)?.map_err(|refused| {
-            let again = "an administrator makes another one by mgmtctl enroll";
-            match refused {
-                Refused::Unknown => NotIssued::Wrong(format!(
-                    "this is no enrolment token of this controller, or it was revoked: {again}"
-                )),
-                Refused::Expired { instance } => {
-                    NotIssued::Refused(format!("the enrolment token for {instance} has expired: {again}"))
-                }
-                Refused::Used { instance } => NotIssued::Refused(format!(
-                    "the enrolment token for {instance} was used already, with another key: if that was not on this host, revoke what it got; {again}"
-                )),
-            }
-        })
+        self.change(move |entries| Ok(enrolments::claim(entries, &secret, &key, now)?))
+            .await
     }
 
     /// Whose certificate is to be renewed. All that makes one unfit for that is decided here.
@@ -311,39 +299,47 @@ impl Authority {
         })
     }
 
-    fn file(&self) -> PathBuf {
-        self.0.config.dir.join(ENROLMENTS_FILE)
-    }
-
-    /// Changes the file of enrolments, unless it is refused; also if the client that has asked for it is gone meanwhile.
-    async fn change<T: Send + 'static, E: Send + 'static>(
+    /// Changes the file of enrolments, unless that is refused; also if the client that has asked for it is gone meanwhile.
+    async fn change<T, E>(
         &self,
         change: impl FnOnce(&mut Vec<Entry>) -> Result<T, E> + Send + 'static,
-    ) -> Result<Result<T, E>, NotDone> {
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<NotDone> + Send + 'static,
+    {
         let own = self.clone();
-        let changed = spawn_blocking(move || {
-            let _turn = own.0.turns.lock().unwrap_or_else(PoisonError::into_inner);
-            changed(&own.file(), change)
-        });
-        let changed = changed.await;
-        changed.map_err(|error| unavailable(&error))?
+        let changed = spawn_blocking(move || own.enrolments().change(change)).await;
+        let (_, answer) = changed.map_err(|error| unavailable(&error))??;
+        Ok(answer)
+    }
+
+    fn enrolments(&self) -> MutexGuard<'_, SecretsFile<Entry>> {
+        self.0.enrolments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn changed<T, E>(
-    path: &Path,
-    change: impl FnOnce(&mut Vec<Entry>) -> Result<T, E>,
-) -> Result<Result<T, E>, NotDone> {
-    let mut entries = enrolments::read(path).map_err(|reason| broken(&reason))?;
-    let before = entries.clone();
-    let answer = change(&mut entries);
-    if answer.is_ok() && entries != before {
-        enrolments::write(path, entries).map_err(|error| {
-            let reason = format!("cannot write the enrolments to {}: {error}", path.display());
-            NotDone::new(NotDoneKind::Unavailable, reason)
-        })?;
+impl From<NotDone> for NotIssued {
+    fn from(not_done: NotDone) -> Self {
+        Self::Failed(not_done)
     }
-    Ok(answer)
+}
+
+impl From<Refused> for NotIssued {
+    fn from(refused: Refused) -> Self {
+        let again = "an administrator makes another one by mgmtctl enroll";
+        match refused {
+            Refused::Unknown => Self::Wrong(format!(
+                "this is no enrolment token of this controller, or it was revoked: {again}"
+            )),
+            Refused::Expired { instance } => {
+                Self::Refused(format!("the enrolment token for {instance} has expired: {again}"))
+            }
+            Refused::Used { instance } => Self::Refused(format!(
+                "the enrolment token for {instance} was used already, with another key: if that was not on this host, revoke what it got; {again}"
+            )),
+        }
+    }
 }
 
 /// Whether these are the bytes of such a file.
@@ -352,11 +348,7 @@ fn changed<T, E>(
 ///
 /// If not.
 pub(crate) fn check_enrolments(bytes: &[u8]) -> Result<(), String> {
-    enrolments::parse(bytes).map(drop)
-}
-
-fn broken(reason: &str) -> NotDone {
-    NotDone::new(NotDoneKind::Conflict, format!("{reason}; mend it first"))
+    secrets::parse::<Entry>(bytes).map(drop)
 }
 
 fn unavailable(error: &dyn std::error::Error) -> NotDone {

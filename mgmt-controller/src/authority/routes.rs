@@ -123,7 +123,7 @@ async fn revoke_enrolment(
     note.names("enrolment_revoke", vec![instance.clone()]);
     principal.check(Role::Admin, None)?;
     let change = move |entries: &mut Vec<_>| super::enrolments::revoke(entries, &instance, now());
-    let enrolment = issuing.authority()?.change(change).await??;
+    let enrolment = issuing.authority()?.change(change).await?;
     let instance = &enrolment.instance;
     tracing::info!(instance, "an enrolment token is revoked, as {principal} wants");
     Ok(Json(enrolment))

@@ -121,7 +121,7 @@ impl Part {
     /// If no controller can use it.
     fn check(self, bytes: &[u8], path: &Path) -> Result<Vec<String>, BackupError> {
         let (faults, unreadable) = match self {
-            Self::Tokens => (tokens::count(bytes).err().into_iter().collect(), Vec::new()),
+            Self::Tokens => (tokens::check(bytes).err().into_iter().collect(), Vec::new()),
             Self::Enrolments => {
                 let wrong = authority::check_enrolments(bytes).err();
                 (wrong.into_iter().collect(), Vec::new())

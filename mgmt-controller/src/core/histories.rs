@@ -73,7 +73,8 @@ impl Cluster {
             told => told,
         };
         let report = self.instance_report(turn, instance, turn.now, told);
-        let mut trouble = report.trouble.unwrap_or_else(|| {
+        let trouble = report.trouble.or_else(|| self.not_announced(instance));
+        let mut trouble = trouble.unwrap_or_else(|| {
             format!(
                 "the agent of instance {instance} is Zeek's, or older than this controller: it does not remember what becomes of its nodes"
             )

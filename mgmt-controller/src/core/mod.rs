@@ -72,7 +72,7 @@ mod vitals;
 pub use access::{may_hear, may_read};
 pub use action::{Action, Audience, Level, Outgoing};
 pub use cluster::{REQUESTS_MAX, WRITES_MAX};
-pub use cluster_name::{CLUSTER_NAME_BYTES_MAX, ClusterName, DEFAULT, NotAName};
+pub use cluster_name::{ClusterName, DEFAULT, NotAName};
 pub use clusters::CLUSTERS_MAX;
 pub use configurations::{Changes, Configurations, Slot};
 pub use controller::Controller;

@@ -184,10 +184,23 @@ impl Cluster {
         if self.members.peers.features_of(agent.peer).is_operated {
             return Ok(agent.peer);
         }
+        if let Some(reason) = self.not_announced(instance) {
+            return Err(NotDone::new(NotDoneKind::Unavailable, reason));
+        }
         let reason = format!(
             "the agent of instance {instance} is Zeek's, or older than this controller: it cannot do that"
         );
         Err(NotDone::new(NotDoneKind::Conflict, reason))
+    }
+
+    /// That the agent of an instance has not said yet what it can be asked for, if it is about to.
+    pub(super) fn not_announced(&self, instance: &ZeekString) -> Option<String> {
+        let agent = self.members.peers.agent(instance)?;
+        self.members.peers.is_to_announce(agent.peer).then(|| {
+            format!(
+                "the agent of instance {instance} has just connected, and has not said yet what it can do: try again"
+            )
+        })
     }
 
     /// An agent has answered by the extension. Returns whether it was asked for an operator.

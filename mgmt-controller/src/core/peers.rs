@@ -58,7 +58,8 @@ struct Peer {
     waiting: Option<Hello>,
     refused: u32,
     api: Api,
-    features: Features,
+    /// What it has said that it can be asked for, if it has said so.
+    features: Option<Features>,
 }
 
 /// What a peer that speaks the extension has said that it can be asked for.
@@ -172,7 +173,7 @@ impl Peers {
             waiting: None,
             refused: 0,
             api: Api::default(),
-            features: Features::default(),
+            features: None,
         };
         self.peers.insert(peer, peer_state);
         lost
@@ -379,22 +380,26 @@ impl Peers {
         let Some(peer) = self.peers.get_mut(&peer).filter(|peer| peer.peering.is_ours) else {
             return false;
         };
-        peer.features = features;
+        peer.features = Some(features);
         true
     }
 
     /// What a peer can be asked for.
     pub(super) fn features_of(&self, peer: EndpointId) -> Features {
-        self.peers
-            .get(&peer)
-            .map(|peer| peer.features.clone())
-            .unwrap_or_default()
+        let peer = self.peers.get(&peer);
+        peer.and_then(|peer| peer.features.clone()).unwrap_or_default()
+    }
+
+    /// Whether a peer is about to say what it can be asked for: it speaks the extension, and has just connected.
+    pub(super) fn is_to_announce(&self, peer: EndpointId) -> bool {
+        let peer = self.peers.get(&peer);
+        peer.is_some_and(|peer| peer.peering.is_ours && peer.features.is_none())
     }
 
     /// The controller that the agent of an instance obeys, if that is another one.
     pub(super) fn obeys_other(&self, name: &ZeekString) -> Option<&ControllerId> {
         let peer = self.peers.get(&self.agents.get(name)?.peer)?;
-        peer.features.obeys_other.as_ref()
+        peer.features.as_ref()?.obeys_other.as_ref()
     }
 
     /// Whether the agent of an instance is connected and obeys.

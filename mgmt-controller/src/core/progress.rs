@@ -33,7 +33,11 @@ pub(super) fn at_the_end(deployment: &Deployment, results: &[ResultRecord]) -> V
 pub(super) fn errors(results: &[ResultRecord]) -> Vec<String> {
     let of_all =
         |result: &&ResultRecord| !result.success && result.instance.is_none() && result.node.is_none();
-    results.iter().filter(of_all).map(reason).collect()
+    results
+        .iter()
+        .filter(of_all)
+        .map(|result| reason(result, None))
+        .collect()
 }
 
 fn instances(
@@ -47,7 +51,10 @@ fn instances(
         match (&result.node, &result.instance) {
             (Some(node), _) => _ = of_nodes.insert(node, result),
             (None, Some(instance)) if !result.success => {
-                of_instances.entry(instance).or_default().push(reason(result));
+                of_instances
+                    .entry(instance)
+                    .or_default()
+                    .push(reason(result, None));
             }
             _ => {}
         }
@@ -63,7 +70,7 @@ fn instances(
         let nodes = nodes_on(&deployment.config, name).map(|node| {
             let (state, reason) = match of_nodes.get(&node.name) {
                 Some(result) if result.success => (Progress::Up, None),
-                Some(result) => (Progress::Failed, Some(reason(result))),
+                Some(result) => (Progress::Failed, Some(reason(result, reasons.as_deref()))),
                 None => (state_of_rest, reason_of_rest.clone()),
             };
             let node = text(&node.name);
@@ -82,20 +89,21 @@ fn instances(
     names.map(of_instance).collect()
 }
 
-/// Why something has failed; with the last line that a node wrote, if the error does not quote it.
-fn reason(result: &ResultRecord) -> String {
+/// Why something has failed: what its result says, with the last line that a node wrote, if the error does not quote it. What a result does not say its
+/// instance may.
+fn reason(result: &ResultRecord, of_instance: Option<&str>) -> String {
     let error = result.error.as_ref();
-    let mut reason = error.map_or_else(
-        || "its agent gives no reason".to_owned(),
-        |error| error.excerpt(MESSAGE_BYTES_MAX).to_string(),
-    );
+    let error = error.map(|error| error.excerpt(MESSAGE_BYTES_MAX).to_string());
     let outputs = result.data.as_ref();
     let outputs = outputs.and_then(|data| from_data::<NodeOutputs>(data).ok());
-    if let Some(line) = outputs.as_ref().and_then(NodeOutputs::last_line) {
-        let line = ZeekString::from(line).excerpt(MESSAGE_BYTES_MAX).to_string();
-        if !reason.contains(&line) {
-            reason = format!("{reason}, last line: {line}");
+    let line = outputs.as_ref().and_then(NodeOutputs::last_line);
+    let line = line.map(|line| ZeekString::from(line).excerpt(MESSAGE_BYTES_MAX).to_string());
+    match (error, line) {
+        (Some(error), Some(line)) if !error.contains(&line) => format!("{error}, last line: {line}"),
+        (Some(error), _) => error,
+        (None, Some(line)) if !of_instance.is_some_and(|told| told.contains(&line)) => {
+            format!("not running, last line: {line}")
         }
+        (None, _) => of_instance.unwrap_or("its agent gives no reason").to_owned(),
     }
-    reason
 }

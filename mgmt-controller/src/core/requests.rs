@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{
-    AgentRequest, ClientRequest, ClientResponse, Now, Principal, RequestKind, ResultRecord, TIMED_OUT,
-    log::listed,
+    AgentRequest, ClientRequest, ClientResponse, ENDING, Now, Principal, RequestKind, ResultRecord,
+    TIMED_OUT, log::listed,
 };
 
 use super::{
@@ -57,8 +57,7 @@ impl Cluster {
         let ever = Now::from_start(Duration::MAX);
         while let Some((key, _)) = self.requests.pop_expired(ever) {
             if let Key::Client(kind, reqid) = key {
-                let error = "the controller is ending, the outcome is unknown";
-                let results = vec![ResultRecord::failure(reqid.clone(), error)];
+                let results = vec![ResultRecord::failure(reqid.clone(), ENDING)];
                 self.respond(turn, kind, reqid, results, Logged::Finished);
             }
         }

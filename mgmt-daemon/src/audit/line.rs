@@ -73,7 +73,7 @@ pub enum Outcome {
 #[derive(Serialize)]
 struct Json {
     time: String,
-    door: &'static str,
+    transport: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     principal: Option<Who>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -131,7 +131,7 @@ impl Line {
         };
         end(&Json {
             time: self.time.to_string(),
-            door: self.who.as_ref().map_or("http", door),
+            transport: self.who.as_ref().map_or("http", transport),
             principal: self.who.as_ref().map(who),
             address: self.who.as_ref().map_or(self.address, |who| who.address),
             request: short(request),
@@ -177,7 +177,7 @@ fn end(line: &impl Serialize) -> Vec<u8> {
     json
 }
 
-const fn door(who: &Principal) -> &'static str {
+const fn transport(who: &Principal) -> &'static str {
     match who.transport {
         Transport::WebSocket { .. } => "websocket",
         Transport::Broker { .. } => "broker",

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use mgmt_api::{Principal, ResultRecord, operator::text};
+use mgmt_api::{ENDING, Principal, ResultRecord, TIMED_OUT, operator::text};
 use tokio::time::Instant;
 
 use super::{Audit, Line, Outcome, What};
@@ -108,11 +108,21 @@ impl<K: Ord> Pending<K> {
 }
 
 impl Outcome {
-    /// Failed if a result is, for the reason that it gives.
+    /// Failed if a result is, for the reason that it gives; not known if all that went wrong is that no answer has come.
     pub fn of(results: &[ResultRecord]) -> Self {
-        let failed = results.iter().find(|result| !result.success);
-        failed.map_or(Self::Done, |failed| {
-            Self::Failed(failed.error.as_ref().map_or_else(String::new, text))
-        })
+        let failed = results.iter().filter(|result| !result.success);
+        let failed = failed.map(|result| Self::failed(result.error.as_ref().map_or_else(String::new, text)));
+        let (certain, others): (Vec<Self>, Vec<Self>) =
+            failed.partition(|outcome| matches!(outcome, Self::Failed(_)));
+        certain.into_iter().chain(others).next().unwrap_or(Self::Done)
+    }
+
+    /// Failed for this reason; not known if that is that no answer has come in time.
+    pub(crate) fn failed(reason: String) -> Self {
+        if reason.starts_with(TIMED_OUT) || reason.ends_with(TIMED_OUT) || reason == ENDING {
+            Self::Unknown(reason)
+        } else {
+            Self::Failed(reason)
+        }
     }
 }

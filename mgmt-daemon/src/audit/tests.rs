@@ -7,7 +7,7 @@ use std::{
 
 use broker_codec::data::ZeekString;
 use jiff::Timestamp;
-use mgmt_api::{Principal, ResultRecord, Transport};
+use mgmt_api::{ENDING, Principal, ResultRecord, TIMED_OUT, Transport};
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 use serde_json::Value;
 use testkit::{client, operator};
@@ -53,11 +53,11 @@ fn a_line_says_who_has_asked_for_what_and_how_it_ended() {
     audit.finish();
     assert_eq!(
         fs::read_to_string(&path).unwrap(),
-        "{\"time\":\"1970-01-01T00:00:00Z\",\"door\":\"websocket\",\"principal\":{\"kind\":\"client\",\"name\":\"3\"},\"address\":\"192.0.2.9:50000\",\
+        "{\"time\":\"1970-01-01T00:00:00Z\",\"transport\":\"websocket\",\"principal\":{\"kind\":\"client\",\"name\":\"3\"},\"address\":\"192.0.2.9:50000\",\
          \"request\":\"deploy\",\"outcome\":\"failed\",\"reason\":\"why\",\"ms\":12,\"before\":\"c1\",\"after\":\"c2\"}\n\
-         {\"time\":\"1970-01-01T00:00:00Z\",\"door\":\"control_socket\",\"principal\":{\"kind\":\"user\",\"name\":\"0\"},\"request\":\"status\",\
+         {\"time\":\"1970-01-01T00:00:00Z\",\"transport\":\"control_socket\",\"principal\":{\"kind\":\"user\",\"name\":\"0\"},\"request\":\"status\",\
          \"outcome\":\"done\",\"ms\":12}\n\
-         {\"time\":\"1970-01-01T00:00:00Z\",\"door\":\"http\",\"address\":\"192.0.2.1:7\",\"request\":\"GET /v1\",\"outcome\":\"done\",\"ms\":12}\n"
+         {\"time\":\"1970-01-01T00:00:00Z\",\"transport\":\"http\",\"address\":\"192.0.2.1:7\",\"request\":\"GET /v1\",\"outcome\":\"done\",\"ms\":12}\n"
     );
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -68,7 +68,7 @@ fn what_others_have_chosen_stays_in_its_line_and_is_cut() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("audit.log");
     let audit = Audit::start(Some(&path), Counters::default()).unwrap();
-    let name: ZeekString = b"a\n{\"door\":\"http\"}\xff\x1b[2J"[..].into();
+    let name: ZeekString = b"a\n{\"transport\":\"http\"}\xff\x1b[2J"[..].into();
     let mut hostile = client(1);
     hostile.transport = Transport::WebSocket {
         client: 1,
@@ -159,6 +159,26 @@ fn a_file_that_was_moved_is_made_anew() {
     fs::remove_file(&path).unwrap();
     file.write(b"3\n").unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "3\n");
+}
+
+#[test]
+fn what_has_come_of_a_request_that_was_not_answered_in_time_is_not_known() {
+    let of = |errors: &[&str]| {
+        let results = errors
+            .iter()
+            .map(|error| ResultRecord::failure("r".into(), *error));
+        Outcome::of(&results.collect::<Vec<_>>())
+    };
+    assert_eq!(of(&[]), Outcome::Done);
+    for unknown in [
+        TIMED_OUT,
+        ENDING,
+        "request timed out: instance a has not answered",
+        "instance a: request timed out",
+    ] {
+        assert_eq!(of(&[unknown]), Outcome::Unknown(unknown.to_owned()));
+        assert_eq!(of(&[unknown, "no"]), Outcome::Failed("no".to_owned()));
+    }
 }
 
 #[test]

@@ -20,7 +20,7 @@ use super::{
     listener::Listener,
     resolver::Resolved,
 };
-use crate::{deny_list::DenyList, files, lock::Lock, tokens};
+use crate::{deny_list::DenyList, files, lock::Lock, secrets::SecretsFile, tokens};
 
 /// Longest name of a file or directory that Linux has, in bytes (`NAME_MAX`).
 const FILE_NAME_MAX: usize = 255;
@@ -116,7 +116,7 @@ impl<'a> Checks<'a> {
             };
             self.tls("HTTP", key, &config.tls);
         }
-        if let Err(reason) = tokens::read(&config.tokens) {
+        if let Err(reason) = SecretsFile::<tokens::Entry>::new(config.tokens.clone()).read() {
             self.note(&["tokens"], Err(reason));
         }
         self.warnings.extend(files::too_open(&config.tokens));

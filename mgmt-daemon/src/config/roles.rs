@@ -3,7 +3,10 @@
 use std::str::FromStr;
 
 use broker_endpoint::tls::PeerCertificate;
-use mgmt_api::access::{Grant, Granted, Pattern, Role};
+use mgmt_api::{
+    access::{Grant, Granted, Pattern, Role},
+    plain_name::{PLAIN_NAME, is_plain_name},
+};
 
 use super::{resolver::Resolver, value::ValueError};
 
@@ -69,6 +72,14 @@ impl RoleLine {
         matches!((&self.who, &self.may), (Who::Named(_), May::BeAgent(_)))
     }
 
+    /// Where it counts, if that cannot be the name of a cluster.
+    fn nowhere(&self) -> Option<&str> {
+        match &self.may {
+            May::Have(Granted { cluster, .. }) => cluster.as_deref().filter(|name| !is_plain_name(name)),
+            May::BeAgent(_) => None,
+        }
+    }
+
     /// Why an agent has no use for it, if it has none.
     fn wrong_at_agent(&self) -> Option<&'static str> {
         match &self.may {
@@ -123,7 +134,14 @@ impl Resolver<'_> {
                     Some(reason) if self.schema.daemon == "agent" => {
                         self.refuse("roles", format!("{text:?} {reason}"));
                     }
-                    _ => lines.push(line),
+                    _ => {
+                        if let Some(cluster) = line.nowhere() {
+                            self.suspect(format!(
+                                "roles: {text:?} counts nowhere: {cluster:?} is not the name of a cluster, which {PLAIN_NAME}"
+                            ));
+                        }
+                        lines.push(line);
+                    }
                 },
                 Err(problem) => self.wrong("roles", problem),
             }

@@ -84,7 +84,7 @@ fn outcome(status: StatusCode, reason: Option<&Reason>) -> Outcome {
         | StatusCode::FORBIDDEN
         | StatusCode::MISDIRECTED_REQUEST
         | StatusCode::TOO_MANY_REQUESTS => Outcome::Refused(reason()),
-        status if status.is_client_error() || status.is_server_error() => Outcome::Failed(reason()),
+        status if status.is_client_error() || status.is_server_error() => Outcome::failed(reason()),
         _ => Outcome::Done,
     }
 }

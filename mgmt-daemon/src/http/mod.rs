@@ -24,7 +24,6 @@ mod exchange;
 mod guard;
 mod note;
 mod own;
-mod relay;
 mod routes;
 mod shares;
 mod socket;
@@ -42,7 +41,6 @@ pub use self::{
     door::{Asked, Door, Operator, Operators, Shared},
     exchange::exchange,
     note::Note,
-    relay::metrics_at,
     routes::{Routes, route},
     shares::{Share, Shares},
     stranger::Stranger,

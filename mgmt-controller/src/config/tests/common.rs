@@ -103,3 +103,17 @@ fn the_passphrase_is_never_shown() {
     let errors = read(&format!("{given}{}", SECRET.repeat(10).replace(' ', "␣"))).unwrap_err();
     assert!(!errors.to_string().contains(SECRET), "{errors}");
 }
+
+#[test]
+fn a_role_that_counts_in_no_cluster_is_told() {
+    let suspected = |roles: &str| {
+        let config = read(&format!("--name=hub --roles={roles}")).unwrap();
+        let resolved = config.daemon.resolved;
+        (resolved.suspicious, resolved.warnings.join("\n"))
+    };
+    assert_eq!(suspected("alice␣deploy␣lab"), (false, String::new()));
+    let (is_suspicious, warnings) = suspected("alice␣deploy␣lab-*");
+    assert!(is_suspicious);
+    let words = "roles: \"alice deploy lab-*\" counts nowhere: \"lab-*\" is not the name of a cluster, which has letters";
+    assert!(warnings.starts_with(words), "{warnings}");
+}

@@ -5,14 +5,16 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    body::Body,
-    http::{HeaderValue, Request, StatusCode, header},
-    response::{IntoResponse, Response},
+use mgmt_daemon::http::{
+    Problem,
+    axum::{
+        body::Body,
+        http::{HeaderValue, Request, StatusCode, header},
+        response::{IntoResponse, Response},
+    },
+    exchange,
 };
 use tokio::{net::TcpStream, time::timeout};
-
-use super::{answer::Problem, exchange::exchange};
 
 /// How long the other server may take for all of it.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -25,7 +27,7 @@ const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// # Errors
 ///
 /// 502 if there are none, or more than 16 MiB; 504 if they are not there within 5 s.
-pub async fn metrics_at(address: SocketAddr) -> Result<Response, Problem> {
+pub(crate) async fn metrics_at(address: SocketAddr) -> Result<Response, Problem> {
     let address = reachable(address);
     let bad = |reason: String| {
         let detail = format!("no metrics can be had at {address}: {reason}");
@@ -81,7 +83,7 @@ fn is_metrics(kind: &HeaderValue) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::to_bytes;
+    use mgmt_daemon::http::axum::body::to_bytes;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
