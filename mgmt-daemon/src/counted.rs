@@ -38,8 +38,8 @@ pub enum Counted {
     AuditLines,
     /// Lines of the audit log that could not be written.
     AuditLinesLost,
-    /// Lines about requests that only show something that the audit log does not have, as one principal makes very many.
-    AuditReadsLeftOut,
+    /// Lines about requests that have changed nothing that the audit log does not have, as one principal makes very many.
+    AuditLinesLeftOut,
     /// Inputs written to the journal.
     JournalWritten,
     /// Journals that ended before the daemon did.

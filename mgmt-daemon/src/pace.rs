@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     hash::Hash,
+    net::{IpAddr, Ipv6Addr},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -25,6 +26,17 @@ struct Account {
     left: u32,
     /// As of then.
     since: Instant,
+}
+
+/// Who has this address: those who have one of IPv6 have many that begin alike.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let prefix = address.to_bits() & !u128::from(u64::MAX);
+            Ipv6Addr::from_bits(prefix).into()
+        }
+        address @ IpAddr::V4(_) => address,
+    }
 }
 
 impl<K: Clone + Eq + Hash> Pace<K> {

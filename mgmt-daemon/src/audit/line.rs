@@ -5,6 +5,8 @@ use jiff::Timestamp;
 use mgmt_api::{Principal, Proof, Transport, operator::text};
 use serde::Serialize;
 
+use crate::pace::network;
+
 /// The longest text in a line, in bytes; of longer ones the beginning is there.
 const TEXT_BYTES_MAX: usize = 256;
 
@@ -146,18 +148,29 @@ impl Line {
         })
     }
 
-    /// Whether something was asked for that only shows something, by one who may.
-    pub(super) fn is_of_read(&self) -> bool {
-        self.what.is_read && !matches!(self.outcome, Outcome::Refused(_))
+    /// Whether something has changed by it, or may have.
+    pub(super) fn is_of_change(&self) -> bool {
+        let may_have = match &self.outcome {
+            Outcome::Done => true,
+            Outcome::Unknown(_) => self.who.is_some(),
+            Outcome::Refused(_) | Outcome::Failed(_) => false,
+        };
+        may_have && !self.what.is_read
     }
 
-    /// Who has asked, whatever the connection.
-    pub(super) fn sender(&self) -> Option<String> {
-        let principal = self.who.as_ref()?;
-        let Who { kind, name, .. } = who(principal);
-        match principal.address {
-            Some(address) if matches!(kind, "client" | "peer") => Some(format!("{kind} at {}", address.ip())),
-            _ => Some(format!("{kind} {name}")),
+    /// Who has asked, whatever the connection; without a principal, from where.
+    pub(super) fn sender(&self) -> String {
+        let address = |address: Option<SocketAddr>| {
+            address.map_or_else(String::new, |address| network(address.ip()).to_string())
+        };
+        let Some(principal) = &self.who else {
+            return address(self.address);
+        };
+        match who(principal) {
+            Who { kind, .. } if matches!(kind, "client" | "peer") && principal.address.is_some() => {
+                format!("{kind} at {}", address(principal.address))
+            }
+            Who { kind, name, .. } => format!("{kind} {name}"),
         }
     }
 

@@ -30,12 +30,12 @@ use crate::{Counted, pace::Pace};
 /// How many lines may wait to be written.
 const LINES_MAX: usize = 4096;
 
-/// How many lines of requests that only show something one principal has in a row. Otherwise the least role could push out of the log what others
-/// have changed.
-const READS_MAX: u32 = 500;
+/// How many lines of requests that have changed nothing one principal has in a row, or one address of those whose principal is not known. Otherwise the
+/// least role could push out of the log what others have changed.
+const UNCHANGING_MAX: u32 = 500;
 
 /// How long it takes until there is one more.
-const READ_RECOVERY: Duration = Duration::from_secs(1);
+const UNCHANGING_RECOVERY: Duration = Duration::from_secs(1);
 
 /// How often it is tried whether lines can be written again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -49,7 +49,7 @@ struct Shared {
     path: PathBuf,
     queue: SyncSender<Entry>,
     counters: Counters<Counted>,
-    reads: Pace,
+    unchanging: Pace,
     /// Why lines are lost, if they are.
     trouble: Mutex<Option<String>>,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
@@ -90,7 +90,7 @@ impl Audit {
             path: path.to_owned(),
             queue,
             counters,
-            reads: Pace::new(READS_MAX, READ_RECOVERY),
+            unchanging: Pace::new(UNCHANGING_MAX, UNCHANGING_RECOVERY),
             trouble: Mutex::default(),
             thread: Mutex::default(),
         });
@@ -109,14 +109,11 @@ impl Audit {
         let _ = shared.queue.try_send(Entry::Open);
     }
 
-    /// Writes a line, unless it is one of too many about what was only shown. Never waits.
+    /// Writes a line, unless it is one of too many about what has changed nothing. Never waits.
     pub fn record(&self, line: Line) {
         let Some(shared) = &self.0 else { return };
-        if line.is_of_read()
-            && let Some(reader) = line.sender()
-            && !shared.reads.allows(reader)
-        {
-            return shared.counters.increment(Counted::AuditReadsLeftOut);
+        if !line.is_of_change() && !shared.unchanging.allows(line.sender()) {
+            return shared.counters.increment(Counted::AuditLinesLeftOut);
         }
         if shared.queue.try_send(Entry::Write(Box::new(line))).is_err() {
             shared.lost("it is not written fast enough");

@@ -102,6 +102,50 @@ fn files_are_rotated_by_their_size_and_so_many_are_kept() {
     assert_eq!(latest.trim(), (KEPT + 2).to_string());
 }
 
+#[tokio::test(start_paused = true)]
+async fn one_that_changes_nothing_has_so_many_lines_and_what_was_changed_has_its_own() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("audit.log");
+    let counters = Counters::default();
+    let audit = Audit::start(Some(&path), counters.clone()).unwrap();
+    let of = |who: Option<Principal>, outcome: &Outcome, is_read: bool| {
+        let mut line = line("asked", who);
+        line.outcome = outcome.clone();
+        line.what.is_read = is_read;
+        audit.record(line);
+    };
+    let unchanged = [
+        (Outcome::Refused("no role".to_owned()), true),
+        (Outcome::Refused("no role".to_owned()), false),
+        (Outcome::Failed("there is none".to_owned()), false),
+        (Outcome::Done, true),
+    ];
+    let gone = Outcome::Unknown("gone".to_owned());
+    for _ in 0..UNCHANGING_MAX {
+        for (outcome, is_read) in &unchanged {
+            of(Some(client(3)), outcome, *is_read);
+        }
+        // Without a principal it is the address that counts.
+        of(None, &unchanged[0].0, false);
+        of(None, &gone, false);
+        of(Some(operator()), &unchanged[2].0, false);
+    }
+    for who in [Some(client(3)), Some(operator())] {
+        of(who.clone(), &Outcome::Done, false);
+        of(who, &gone, false);
+    }
+    of(None, &Outcome::Done, false);
+    audit.finish();
+    let (lines, max) = (lines(&path), UNCHANGING_MAX as usize);
+    assert_eq!(lines.len(), 3 * max + 5, "the client, the address, root");
+    let changes: Vec<_> = lines[3 * max..].iter().map(|line| &line["outcome"]).collect();
+    assert_eq!(changes, ["done", "unknown", "done", "unknown", "done"]);
+    assert_eq!(
+        counters.get(Counted::AuditLinesLeftOut),
+        4 * u64::from(UNCHANGING_MAX)
+    );
+}
+
 /// Watches for files that are made in a directory, which [`appears`] waits for.
 pub(crate) fn watch(directory: &Path) -> OwnedFd {
     let watch = inotify::init(CreateFlags::CLOEXEC).unwrap();

@@ -1,11 +1,8 @@
 //! How many wrong tokens an address may show before no more of it are looked at for a while. Others do not notice.
 
-use std::{
-    net::{IpAddr, Ipv6Addr},
-    time::Duration,
-};
+use std::{net::IpAddr, time::Duration};
 
-use crate::pace::Pace;
+use crate::pace::{Pace, network};
 
 /// How many wrong tokens an address may show in a row.
 pub(super) const WRONG_MAX: u32 = 10;
@@ -34,17 +31,6 @@ impl Default for Guard {
             told: Pace::new(1, TOLD_EACH),
             audited: Pace::new(1, AUDITED_EACH),
         }
-    }
-}
-
-/// Those who have an IPv6 address have many that begin alike.
-pub(super) fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let prefix = address.to_bits() & !u128::from(u64::MAX);
-            Ipv6Addr::from_bits(prefix).into()
-        }
-        address @ IpAddr::V4(_) => address,
     }
 }
 

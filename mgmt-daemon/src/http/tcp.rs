@@ -27,10 +27,10 @@ use super::{
     bodies::Bodies,
     connection::{self, HEAD_TIMEOUT, Lasting, complete},
     door::Shared,
-    guard::{Guard, network},
+    guard::Guard,
     shares::Shares,
 };
-use crate::{Counted, config::HttpConfig, error::HostError};
+use crate::{Counted, config::HttpConfig, error::HostError, pace::network};
 
 /// How many connections there may be at a time.
 pub(super) const CONNECTIONS_MAX: usize = 256;
