@@ -26,6 +26,9 @@ const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How many of them may be of one token, certificate, or user of the control socket's group.
 const BODIES_OF_ONE_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
 
+/// The longest body that is not counted, in bytes: connections bound how many of these there are. So short requests are carried out whatever others send.
+pub(super) const SHORT_BYTES_MAX: usize = 64 * 1024;
+
 /// Memory for bodies. Clones are the same.
 #[derive(Clone, Debug)]
 pub(super) struct Bodies {
@@ -70,6 +73,7 @@ impl Bodies {
             .get(CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse().ok());
         let length = match length {
+            Some(length) if length <= SHORT_BYTES_MAX => 0,
             Some(length) if length <= BODY_BYTES_MAX => length,
             // The rest is refused when it comes.
             _ if headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING) => {
