@@ -16,8 +16,8 @@ use crate::{
     status::{self, lines, or_dash, table_of},
 };
 
-/// How many clusters are asked at a time: a controller serves 64 connections.
-const ASKED_MAX: usize = 16;
+/// How many clusters are asked at a time: a controller has 8 requests of one user under way, who may have started several mgmtctl.
+const ASKED_MAX: usize = 4;
 
 /// How all clusters of a controller are.
 #[derive(Serialize)]

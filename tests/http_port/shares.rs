@@ -1,4 +1,4 @@
-//! What one token takes of the memory for bodies it does not take from others.
+//! What one token takes of the daemon it does not take from others.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -34,6 +34,28 @@ const CONTINUE: &str = "HTTP/1.1 100 Continue\r\n";
 fn assert_refused((mut answer, mut rest): (String, BufReader<TcpStream>), words: &str) {
     let _ = rest.read_to_string(&mut answer);
     assert_problem(&answer, 503, words);
+}
+
+#[test]
+fn one_token_has_so_many_requests_under_way() {
+    let served = Served::start(&[]);
+    let [greedy, other] = ["greedy", "other"].map(|name| served.token(name, &["--role", "deploy"]));
+    let mut open = Vec::new();
+    for _ in 0..8 {
+        let (status, stream) = begin(&served, &greedy, 1);
+        assert_eq!(status, CONTINUE);
+        open.push(stream);
+    }
+    assert_problem(
+        &served.get("/v1", &greedy),
+        503,
+        "8 requests of this token, certificate or user are under way",
+    );
+    assert_good(&served.get("/v1", &other));
+    served.local(&["clusters"]).printed();
+    drop(open);
+    Limit::new("to be let in again").poll(|| served.get("/v1", &greedy).contains(" 200 OK").then_some(()));
+    served.controller.stop();
 }
 
 #[test]

@@ -27,11 +27,11 @@ use mgmt_api::{Principal, Proof, Transport, access::Grant};
 
 use super::{
     answer::Problem,
-    bodies::{Bodies, changes, whole},
+    bodies::{changes, whole},
     guard::Guard,
     note::Note,
-    shares::Share,
     stranger::Stranger,
+    under_way::{Taken, UnderWay},
 };
 use crate::{
     Counted,
@@ -56,7 +56,7 @@ pub(super) struct Entrance {
     pub(super) hosts: Vec<String>,
     pub(super) tls: Option<TlsContext>,
     pub(super) revoked: Revoked,
-    pub(super) bodies: Bodies,
+    pub(super) under_way: UnderWay,
     pub(super) counters: Counters<Counted>,
 }
 
@@ -113,7 +113,7 @@ pub(super) async fn admit(
         return answer;
     }
     match entrance.let_in(&caller, &note, request).await {
-        Ok((request, _body)) => next.run(request).await,
+        Ok((request, taken)) => taken.end(next.run(request).await),
         Err(problem) => refuse(problem),
     }
 }
@@ -182,13 +182,13 @@ impl Entrance {
     }
 
     /// The whole request, with whom it is of. Who has a body read has to be who that is when it is there.
-    /// Returns what its body takes of the memory for bodies, too.
+    /// Returns what it takes until it is answered, too.
     async fn let_in(
         &self,
         caller: &Caller,
         note: &Note,
         request: Request,
-    ) -> Result<(Request, Option<Share<String>>), Problem> {
+    ) -> Result<(Request, Taken), Problem> {
         let mut principal = self.principal(caller, request.headers())?;
         note.is_of(&principal);
         let changes = changes(request.method());
@@ -198,12 +198,12 @@ impl Entrance {
                 "a browser's password changes nothing: send the token as Authorization: Bearer TOKEN";
             return Err(Problem::new(StatusCode::FORBIDDEN, detail));
         }
-        let (mut request, share) = self.bodies.read(&principal, request).await?;
+        let (mut request, taken) = self.under_way.begin(&principal, request).await?;
         if changes {
             principal = self.principal(caller, request.headers())?;
         }
         request.extensions_mut().insert(principal);
-        Ok((request, share))
+        Ok((request, taken))
     }
 
     /// Whose request it is.

@@ -98,7 +98,7 @@ mod tests {
     use tokio::{io::AsyncWriteExt, net::UnixStream, sync::mpsc, task::spawn_blocking};
 
     use super::{
-        super::{bodies::Bodies, socket::ControlSocket},
+        super::{socket::ControlSocket, under_way::UnderWay},
         *,
     };
     use crate::{
@@ -120,7 +120,7 @@ mod tests {
         let _open = ControlSocket::open(
             &SocketConfig::at(&socket),
             routes,
-            Bodies::default(),
+            UnderWay::default(),
             &audit,
             &Counters::default(),
         )

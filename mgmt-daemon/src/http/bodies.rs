@@ -1,15 +1,12 @@
 //! The bodies of requests: whose are read, and how much memory they may take.
 
 use axum::{
-    Extension,
     body::{Body, Bytes, to_bytes},
-    extract::{Request, State},
+    extract::Request,
     http::{
         HeaderMap, Method, StatusCode,
         header::{CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING},
     },
-    middleware::Next,
-    response::{IntoResponse, Response},
 };
 use broker_endpoint::with_causes;
 use mgmt_api::Principal;
@@ -94,19 +91,6 @@ impl Bodies {
             );
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).with(RETRY_AFTER, "1")
         })
-    }
-}
-
-/// Has a request on the control socket answered when its body is read.
-pub(super) async fn read_body(
-    State(bodies): State<Bodies>,
-    Extension(principal): Extension<Principal>,
-    request: Request,
-    next: Next,
-) -> Response {
-    match bodies.read(&principal, request).await {
-        Ok((request, _body)) => next.run(request).await,
-        Err(problem) => problem.into_response(),
     }
 }
 

@@ -20,12 +20,12 @@ use tokio::{
 
 use super::{
     answer::{Answer, Outcome, Problem},
-    bodies::Bodies,
     note::Note,
     own::{self, Own},
     routes::Routes,
     socket::ControlSocket,
     tcp::TcpServer,
+    under_way::UnderWay,
     watch::{self, Watch},
 };
 use crate::{
@@ -183,7 +183,7 @@ impl<Q: Send + 'static> Operators<Q> {
             .with_state(door)
             .merge(watched.with_state(watch))
             .merge(own.with_state(state));
-        let bodies = Bodies::default();
+        let under_way = UnderWay::default();
         Ok(Self {
             requests,
             watches,
@@ -191,9 +191,9 @@ impl<Q: Send + 'static> Operators<Q> {
             kind,
             watching: BTreeMap::new(),
             last: 0,
-            tcp: TcpServer::open(http, &shared, bodies.clone(), routes.clone()).await?,
+            tcp: TcpServer::open(http, &shared, under_way.clone(), routes.clone()).await?,
             durations: shared.durations.clone(),
-            _socket: ControlSocket::open(socket, routes, bodies, &shared.audit, &shared.counters),
+            _socket: ControlSocket::open(socket, routes, under_way, &shared.audit, &shared.counters),
         })
     }
 

@@ -10,7 +10,7 @@
 //! role that it has is for the core to decide, and for [`own`] and [`watch`] where the core is not asked.
 //!
 //! Limits: [`CONNECTIONS_MAX`](socket::CONNECTIONS_MAX) connections to the socket at a time, the others wait, or are closed if they are of the group's users, who have some of these; over TCP those of [`tcp`]; a request's
-//! head and body, and the time that a connection may last ([`connection`]); [`REQUESTS_MAX`](door::REQUESTS_MAX) requests on their way to the
+//! head and body, and the time that a connection may last ([`connection`]); what one may have under way ([`under_way`]); [`REQUESTS_MAX`](door::REQUESTS_MAX) requests on their way to the
 //! core, further ones wait.
 
 mod admit;
@@ -29,6 +29,7 @@ mod shares;
 mod socket;
 mod stranger;
 mod tcp;
+mod under_way;
 mod watch;
 
 pub use axum;

@@ -23,9 +23,9 @@ use tokio::{
 use super::{
     answer::Problem,
     audited,
-    bodies::{Bodies, read_body},
     connection::{self, HEAD_TIMEOUT, Lasting, complete},
     shares::{Share, Shares},
+    under_way::{self, UnderWay},
 };
 use crate::{
     Counted,
@@ -59,12 +59,12 @@ impl ControlSocket {
     pub(super) fn open(
         config: &SocketConfig,
         routes: Router,
-        bodies: Bodies,
+        under_way: UnderWay,
         audit: &Audit,
         counters: &Counters<Counted>,
     ) -> Option<Self> {
         let routes = complete(routes)
-            .layer(middleware::from_fn_with_state(bodies, read_body))
+            .layer(middleware::from_fn_with_state(under_way, under_way::answer))
             .layer(middleware::from_fn_with_state(audit.clone(), audited::audit));
         Self::listen(config, routes, counters.clone())
             .inspect_err(|error| {

@@ -5,7 +5,7 @@
 //! | [`CONNECTIONS_MAX`] connections, [`CONNECTIONS_OF_ADDRESS_MAX`] of an address, with IPv6 of its /64 | a further one is closed at once, and counted |
 //! | [`HANDSHAKE_TIMEOUT`] for the TLS handshake, [`HEAD_TIMEOUT`] for a request's head | the connection is closed |
 //!
-//! Memory for bodies is that of [`bodies`](super::bodies). Heads, bodies and the time that a connection may last have the limits of the control socket's ([`connection`](super::connection)).
+//! What one may have under way is in [`under_way`](super::under_way). Heads, bodies and the time that a connection may last have the limits of the control socket's ([`connection`](super::connection)).
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -24,17 +24,17 @@ use super::{
     admit::{Caller, Entrance, admit},
     answer::Problem,
     audited::audit,
-    bodies::Bodies,
     connection::{self, HEAD_TIMEOUT, Lasting, complete},
     door::Shared,
     guard::Guard,
     shares::Shares,
+    under_way::UnderWay,
 };
 use crate::{Counted, config::HttpConfig, error::HostError, pace::network};
 
 /// How many connections there may be at a time.
 pub(super) const CONNECTIONS_MAX: usize = 256;
-/// How many of them may be of one address: mgmtctl has up to 16, for as many clusters.
+/// How many of them may be of one address.
 pub(super) const CONNECTIONS_OF_ADDRESS_MAX: usize = 64;
 /// How long the TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -66,7 +66,7 @@ impl TcpServer {
     pub(super) async fn open(
         config: &HttpConfig,
         shared: &Shared,
-        bodies: Bodies,
+        under_way: UnderWay,
         routes: Router,
     ) -> Result<Option<Self>, HostError> {
         let Some(address) = config.listen else {
@@ -81,7 +81,7 @@ impl TcpServer {
             hosts: config.hosts.clone(),
             tls: tls.clone(),
             revoked: config.tls.revoked(),
-            bodies,
+            under_way,
             counters: shared.counters.clone(),
         });
         let routes = complete(routes)
