@@ -20,10 +20,11 @@ use mgmt_daemon::http::{
         },
         response::IntoResponse,
     },
-    read, read_body,
+    read_body,
     utoipa::{self, OpenApi},
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
+use serde_json::Deserializer;
 
 use crate::{
     authority::{self, routes::Issuing},
@@ -364,20 +365,40 @@ async fn restart(operator: Operator, Path(cluster): Path<String>, body: Bytes) -
 }
 
 /// What is answered to a request of a cluster.
-pub(crate) async fn asked<T: DeserializeOwned>(
+pub(crate) async fn asked<T: DeserializeOwned + Send + 'static>(
     operator: &Operator,
     cluster: &str,
     request: ClusterRequest,
 ) -> Result<T, Problem> {
-    read(&operator.asks(Request::Of(cluster.to_owned(), request)).await?.0)
+    read_body(operator.asks(Request::Of(cluster.to_owned(), request)).await?.0).await
 }
 
-/// The id of what is answered.
+/// The id of what is answered. It comes first: a long answer is not read for it.
 fn id_of(answer: &Answer) -> Result<ZeekString, Problem> {
-    #[derive(Deserialize)]
-    struct Identified {
-        id: ZeekString,
+    let id = answer.0.strip_prefix(br#"{"id":"#);
+    let id = id.and_then(|id| Deserializer::from_slice(id).into_iter().next()?.ok());
+    id.ok_or_else(|| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the answer has no id"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_an_answer_comes_first() {
+        let id: ZeekString = "a\"\u{e9}".into();
+        let configuration = ConfigurationFile {
+            id: id.clone(),
+            ..ConfigurationFile::default()
+        };
+        let mut deployment = Deployment::default();
+        deployment.summary.id = "a\"\u{e9}".to_owned();
+        for json in [
+            serde_json::to_vec(&configuration),
+            serde_json::to_vec(&deployment),
+        ] {
+            assert_eq!(id_of(&Answer(json.unwrap().into())).unwrap(), id);
+        }
+        assert!(id_of(&Answer(Bytes::from_static(b"{}"))).is_err());
     }
-    let Identified { id } = read(&answer.0)?;
-    Ok(id)
 }

@@ -129,11 +129,11 @@ impl Audited {
 
     /// What an operator is told, as JSON. A deployment has begun then, of the configuration that is named.
     pub(super) fn complete(&mut self, id: u64, told: Option<&ZeekString>, what: &mut What) {
-        let who = self.changing.remove(&id);
-        let told = told.and_then(|told| serde_json::from_slice::<Told>(told).ok());
-        let (Some(who), Some(told)) = (who, told) else {
+        let Some(who) = self.changing.remove(&id) else {
             return;
         };
+        let told = told.and_then(|told| serde_json::from_slice::<Told>(told).ok());
+        let Some(told) = told else { return };
         let Some(configuration) = told.configuration else {
             what.after = Some(told.id);
             return;

@@ -170,19 +170,21 @@ pub type Outcome = Result<ZeekString, NotDone>;
 
 /// JSON, as the core has written it.
 #[derive(Debug)]
-pub struct Answer(pub ZeekString);
+pub struct Answer(pub Bytes);
 
-impl IntoResponse for Answer {
-    fn into_response(self) -> Response {
-        (
-            [(header::CONTENT_TYPE, "application/json")],
-            self.0.as_bytes().to_vec(),
-        )
-            .into_response()
+impl From<ZeekString> for Answer {
+    fn from(json: ZeekString) -> Self {
+        Self(Bytes::from_owner(json))
     }
 }
 
-/// What the body of a request says, as JSON; on a thread for blocking work if it is long.
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        ([(header::CONTENT_TYPE, "application/json")], self.0).into_response()
+    }
+}
+
+/// What the body of a request says, or an answer, as JSON; on a thread for blocking work if it is long.
 ///
 /// # Errors
 ///

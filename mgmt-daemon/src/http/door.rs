@@ -151,7 +151,7 @@ impl<Q> Operator<Q> {
         };
         self.door.send(request).await.map_err(|_| Problem::ending())?;
         let outcome = answered.await.map_err(|_| Problem::ending())?;
-        Ok(Answer(outcome?))
+        Ok(Answer::from(outcome?))
     }
 }
 
