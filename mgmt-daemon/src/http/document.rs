@@ -1,6 +1,6 @@
 //! The `OpenAPI` document of a daemon: what its handlers say of themselves, with what all of them have in common.
 //!
-//! It is made when it is asked for, and not kept.
+//! It is made when it is first asked for.
 
 use axum::http::StatusCode;
 use mgmt_api::operator::{About, Program};

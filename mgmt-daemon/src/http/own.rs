@@ -1,6 +1,9 @@
 //! What every daemon answers by itself, without its core.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use axum::{
     Extension, Json,
@@ -13,11 +16,10 @@ use mgmt_api::{
     access::Role,
     operator::{About, MadeToken, NewToken, NotDone, NotDoneKind, Program, Reloaded, Token, Tokens, Whoami},
 };
-use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::{
-    answer::{Problem, read},
+    answer::{Answer, Problem, read},
     document,
     door::Shared,
     note::Note,
@@ -35,6 +37,8 @@ pub(super) struct Own {
     reload: AskReload,
     /// What its routes say of themselves.
     described: Arc<[Describe]>,
+    /// The document that is made of that when it is first asked for.
+    document: Arc<OnceLock<Bytes>>,
 }
 
 impl Own {
@@ -44,6 +48,7 @@ impl Own {
             grants: shared.grants.clone(),
             reload: shared.reload.clone(),
             described: described.into(),
+            document: Arc::default(),
         }
     }
 }
@@ -74,10 +79,15 @@ async fn about(State(own): State<Own>) -> Json<About> {
     path = "/v1/openapi.json",
     responses((status = 200, body = Object, description = "OpenAPI 3.1"), (status = 500)),
 )]
-async fn openapi(State(own): State<Own>) -> Result<Json<Value>, Problem> {
-    document::of(&own.about, &own.described)
-        .map(Json)
-        .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+async fn openapi(State(own): State<Own>) -> Result<Answer, Problem> {
+    if let Some(document) = own.document.get() {
+        return Ok(Answer(document.clone()));
+    }
+    let document =
+        document::of(&own.about, &own.described).and_then(|document| serde_json::to_vec(&document));
+    let document =
+        document.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    Ok(Answer(own.document.get_or_init(|| document.into()).clone()))
 }
 
 /// Who the daemon takes one for that asks
