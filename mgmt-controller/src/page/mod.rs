@@ -1,11 +1,10 @@
 //! The status page: what operators ask about each cluster, as one document for a browser.
 //!
-//! It is made when it is asked for, by the requests that programs make too, and nothing of it is kept. [`view`] writes it; its script fetches it again when
+//! It is made when it is asked for, by the requests that programs make too, and nothing of it is kept. [`view`] writes it, on a thread for blocking work: others wait for the runtime's; its script fetches it again when
 //! [`events`](crate::events) tell of something, and puts what has changed in the place of what was there.
 //!
 //! | limit | then |
 //! |---|---|
-//! | [`PAGES_MAX`] pages are made at a time | a further one is refused |
 //! | [`CLUSTERS_AT_A_TIME`] clusters are asked at a time | the next one waits |
 //! | [`STATUS_WAIT`] for the agents of a cluster, unless it is shown alone | it is shown by its numbers |
 //! | [`OUTPUTS_MAX`] nodes of a cluster show what they wrote | the others do not |
@@ -37,15 +36,12 @@ use mgmt_daemon::{
     process::{random_bytes, unix_time},
 };
 use serde::Deserialize;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{task::spawn_blocking, time::timeout};
 
 use crate::{
     events::Feed,
     http::{CLUSTERS_AT_A_TIME, Request, asked},
 };
-
-/// How many pages are made at a time.
-const PAGES_MAX: usize = 16;
 
 /// How long a cluster's agents may take to answer, where other clusters are shown too.
 const STATUS_WAIT: Duration = Duration::from_secs(2);
@@ -66,7 +62,6 @@ pub(crate) struct Page {
     /// What is to be said of ports that ask for nothing.
     open_ports: Arc<[String]>,
     feed: Feed,
-    places: Arc<Semaphore>,
 }
 
 /// What a reader wants to see.
@@ -101,8 +96,8 @@ struct Cluster {
     status: Result<(ClusterStatus, Verdict), String>,
     /// The deployed configuration, which knows ports.
     deployed: ConfigurationFile,
-    /// In what the staged configuration differs, a line each; none if nothing else is staged.
-    staged: Option<String>,
+    /// The staged configuration, if it is another one.
+    staged: Option<ConfigurationFile>,
     deployments: Deployments,
     running: Option<Deployment>,
     outputs: Vec<Written>,
@@ -145,7 +140,6 @@ impl Page {
             controller: controller.into(),
             open_ports: open_ports.into(),
             feed,
-            places: Arc::new(Semaphore::new(PAGES_MAX)),
         }
     }
 
@@ -159,16 +153,13 @@ impl Page {
         reader: &Principal,
         cluster: Option<String>,
     ) -> Result<impl IntoResponse + use<>, Problem> {
-        let _place = self.places.try_acquire().map_err(|_| {
-            let reason = format!("{PAGES_MAX} pages are being made already: try again later");
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason)
-        })?;
-        let nonce: [u8; 16] = random_bytes()
-            .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+        let failed = |error: String| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error);
+        let nonce: [u8; 16] = random_bytes().map_err(|error| failed(error.to_string()))?;
         let nonce = format!("{:032x}", u128::from_be_bytes(nonce));
+        let fields = fields(&nonce);
         let shown = self.shown(asks, reader, cluster).await?;
-        let page = view::document(&shown, &nonce).into_string();
-        Ok((fields(&nonce), Html(page)))
+        let page = spawn_blocking(move || view::document(&shown, &nonce).into_string()).await;
+        Ok((fields, Html(page.map_err(|error| failed(error.to_string()))?)))
     }
 
     async fn shown(&self, asks: &Asks, reader: &Principal, wanted: Option<String>) -> Result<Shown, Problem> {
@@ -246,12 +237,18 @@ impl Cluster {
                 let verdict = Verdict::of_cluster(&status);
                 (status, verdict)
             }),
-            staged: staged.map(|staged| diff::in_words(&diff::between(&deployed, &staged), &staged)),
+            staged,
             deployed,
             deployments,
             running,
             outputs,
         }
+    }
+
+    /// In what the staged configuration differs from the deployed one, a line each.
+    fn differences(&self) -> Option<String> {
+        let staged = self.staged.as_ref()?;
+        Some(diff::in_words(&diff::between(&self.deployed, staged), staged))
     }
 
     /// Whether nothing is wrong with it, as far as that is known.

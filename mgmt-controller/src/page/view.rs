@@ -160,7 +160,7 @@ fn cluster(cluster: &Cluster) -> Markup {
                 h3 { "Last output of nodes that do not run" }
                 @for written in &cluster.outputs { (output(name, written)) }
             }
-            @if let Some(differences) = &cluster.staged { (staged(differences)) }
+            @if let Some(differences) = cluster.differences() { (staged(&differences)) }
             @if !cluster.deployments.deployments.is_empty() {
                 h3 id=(id("deployments")) { "Deployments" }
                 @if let Some(running) = &cluster.running { (progress(running)) }
