@@ -30,7 +30,7 @@ pub enum Counted {
     HttpHandshakesFailed,
     /// Requests over HTTP without a token or certificate that is good.
     HttpUnauthenticated,
-    /// Requests over HTTP whose token was not looked at, as too many of their address were wrong; and for a certificate of an instance that has got too many.
+    /// Requests over HTTP with a wrong token, or for a certificate, after too many wrong tokens of their address; and for a certificate of an instance that has got too many.
     HttpSlowedDown,
     /// Requests over HTTP that a page or a name from elsewhere has brought here.
     HttpForeign,

@@ -126,7 +126,10 @@ impl Entrance {
         note: &Note,
         request: Request,
     ) -> Result<Request, Problem> {
-        self.looks_at(caller.address.ip())?;
+        // To look at what it shows takes work.
+        if !self.guard.looks_at(caller.address.ip()) {
+            return Err(self.too_many_wrong(caller.address.ip()));
+        }
         let (parts, body) = request.into_parts();
         let secret = single(&parts.headers, &AUTHORIZATION).and_then(bearer);
         let body = Body::from(whole(body, STRANGERS_BODY_BYTES_MAX).await?);
@@ -136,21 +139,17 @@ impl Entrance {
         Ok(request)
     }
 
-    /// Whether what this address shows is looked at.
-    fn looks_at(&self, address: IpAddr) -> Result<(), Problem> {
-        if self.guard.looks_at(address) {
-            return Ok(());
-        }
+    /// What this address shows is refused, as too much was wrong.
+    fn too_many_wrong(&self, address: IpAddr) -> Problem {
         self.refused(
             Counted::HttpSlowedDown,
             address,
             "a token, after too many wrong ones",
         );
         let detail = format!(
-            "too many tokens of {address} were wrong: none of it is looked at for a second; a certificate would be, and the control socket takes neither"
+            "too many tokens of {address} were wrong: wait a second; a good token of a program is taken at any time"
         );
-        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail);
-        Err(problem.with(RETRY_AFTER, "1"))
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).with(RETRY_AFTER, "1")
     }
 
     /// A browser lets a page have its own name stand for our address (DNS rebinding), and sends what a page of anyone wants sent: so a request names a
@@ -216,7 +215,6 @@ impl Entrance {
                 let detail = "the field Authorization is not a token's: Authorization: Bearer TOKEN, once";
                 return Err(self.unauthenticated(address, detail, challenge(headers, "Bearer")));
             };
-            self.looks_at(address)?;
             Shown::token(&secret)
         } else if let Some(certificate) = &caller.certificate {
             Shown::Certificate(certificate.clone())
@@ -258,6 +256,10 @@ impl Entrance {
                 Err(self.unauthenticated(address, detail, invalid))
             }
             Recognized::Unknown => {
+                // A good one is taken all the while: others may have the same address.
+                if !self.guard.looks_at(address) {
+                    return Err(self.too_many_wrong(address));
+                }
                 self.guard.was_wrong(address);
                 let detail = "this is no token of this daemon, or it was revoked; mgmtctl token list on the daemon's host lists those that there are";
                 Err(self.unauthenticated(address, detail, invalid))

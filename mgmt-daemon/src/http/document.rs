@@ -51,7 +51,7 @@ const PROBLEMS: &[(StatusCode, &str)] = &[
     ),
     (
         StatusCode::TOO_MANY_REQUESTS,
-        "Over TCP: too many tokens of this address were wrong. `Retry-After` says in how many seconds the next one is looked at.",
+        "Over TCP: the token is wrong, as too many of its address were before. `Retry-After` says in how many seconds the next one is looked at.",
     ),
     (
         StatusCode::INTERNAL_SERVER_ERROR,

@@ -1,4 +1,4 @@
-//! How many wrong tokens an address may show before no more of it are looked at for a while. Others do not notice.
+//! How many wrong tokens an address may show before it is told for a while that it is too many. Good ones do not notice.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -35,7 +35,7 @@ impl Default for Guard {
 }
 
 impl Guard {
-    /// Whether a token of this address is looked at.
+    /// Whether a wrong token of this address is not one of too many.
     pub(super) fn looks_at(&self, address: IpAddr) -> bool {
         self.wrong.would_allow(&network(address))
     }
