@@ -61,4 +61,5 @@ pub use endpoint::{
 pub use error::{EndpointError, with_causes};
 pub use file::read_file;
 pub use hosts::{Hosts, is_page_of};
+pub use listen::pending;
 pub use time::at;

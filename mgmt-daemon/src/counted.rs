@@ -24,7 +24,7 @@ pub enum Counted {
     CertificatesRenewed,
     /// Times that a certificate of its own could not be renewed.
     CertificateRenewalsFailed,
-    /// Connections to the HTTP port, or of a group's user to the control socket, that were closed at once, as too many were open.
+    /// Connections to the HTTP port, or of a group's user to the control socket, that were closed, as too many were open.
     HttpConnectionsRefused,
     /// TLS handshakes on the HTTP port that failed.
     HttpHandshakesFailed,

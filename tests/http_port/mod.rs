@@ -362,11 +362,40 @@ fn an_address_has_so_many_connections_and_leaves_others_theirs() {
     let served = Served::start(&[]);
     let (to, token) = (served.address(), served.token("t", &["--role", "read"]));
     let crowd = Ipv4Addr::new(127, 0, 0, 2);
-    let silent: Vec<TcpStream> = (0..64).map(|_| connection_from(crowd, to)).collect();
+    let known: Vec<TcpStream> = (0..64)
+        .map(|_| {
+            let mut stream = connection_from(crowd, to);
+            let request = format!("HEAD /v1 HTTP/1.1\r\nHost: {to}\r\n{}\r\n", bearer(&token));
+            stream.write_all(request.as_bytes()).expect("it reads");
+            let mut status = [0; 15];
+            stream.read_exact(&mut status).expect("an answer");
+            assert_eq!(&status, b"HTTP/1.1 200 OK");
+            stream
+        })
+        .collect();
     let answer = send_from(crowd, to, "GET /livez", "", "");
     assert_eq!(answer, "", "it is closed at once");
     assert_good(&served.get("/v1", &token));
-    drop(silent);
+    drop(known);
+    served.controller.stop();
+}
+
+#[test]
+fn silent_connections_make_room_for_those_that_ask() {
+    let served = Served::start(&[]);
+    let (to, token) = (served.address(), served.token("t", &["--role", "read"]));
+    // All places, and all of each of these addresses.
+    let crowds = (2..6).map(|last| Ipv4Addr::new(127, 0, 0, last));
+    let mut silent: Vec<TcpStream> = crowds
+        .flat_map(|crowd| (0..64).map(move |_| connection_from(crowd, to)))
+        .collect();
+    for from in [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2)] {
+        assert_good(&send_from(from, to, "GET /v1", &bearer(&token), ""));
+    }
+    // It is one that was silent for longest.
+    let mut end = Vec::new();
+    let _ = silent[0].read_to_end(&mut end);
+    assert!(end.is_empty());
     served.controller.stop();
 }
 

@@ -2,7 +2,7 @@
 
 mod accept;
 pub(crate) mod incoming;
-pub(crate) mod pending;
+pub mod pending;
 
 use std::{
     collections::HashSet,

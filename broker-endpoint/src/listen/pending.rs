@@ -1,3 +1,5 @@
+//! Connections that have to make room for others, if one has to.
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -12,7 +14,7 @@ use crate::sync::lock;
 /// Accepted connections that are not peers or clients yet. When one of them has to go, it is the one that has been silent for
 /// longest, or if none is silent the oldest.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Pending(Arc<Mutex<State>>);
+pub struct Pending(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -31,14 +33,15 @@ struct Entry {
 
 /// One of the connections, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub struct Place {
     pending: Pending,
     key: Key,
     evicted: CancellationToken,
 }
 
 impl Pending {
-    pub(crate) fn enter(&self) -> Place {
+    /// A connection has been accepted.
+    pub fn enter(&self) -> Place {
         let evicted = CancellationToken::new();
         let mut state = lock(&self.0);
         state.last_number += 1;
@@ -56,19 +59,25 @@ impl Pending {
     }
 
     /// As [`Self::enter`]; evicts one if there are `max` already.
-    pub(crate) fn enter_limited(&self, max: usize) -> Place {
+    pub fn enter_limited(&self, max: usize) -> Place {
         if self.len() >= max {
             self.evict(Duration::ZERO);
         }
         self.enter()
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// How many there are.
+    pub fn len(&self) -> usize {
         lock(&self.0).connections.len()
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        lock(&self.0).connections.is_empty()
+    }
+
     /// Has one end that has been here for so long; false if there is none.
-    pub(crate) fn evict(&self, age: Duration) -> bool {
+    pub fn evict(&self, age: Duration) -> bool {
         let mut state = lock(&self.0);
         let first = state.connections.first_entry();
         let Some(entry) = first.filter(|entry| entry.get().since.elapsed() >= age) else {
@@ -81,7 +90,7 @@ impl Pending {
 
 impl Place {
     /// The connection has sent something.
-    pub(crate) fn spoke(&mut self) {
+    pub fn spoke(&mut self) {
         let mut state = lock(&self.pending.0);
         if let Some(entry) = state.connections.remove(&self.key) {
             self.key.0 = true;
@@ -90,8 +99,8 @@ impl Place {
     }
 
     /// Returns when the connection has to end.
-    pub(crate) async fn evicted(&self) {
-        self.evicted.cancelled().await;
+    pub fn evicted(&self) -> impl Future<Output = ()> + use<> {
+        self.evicted.clone().cancelled_owned()
     }
 }
 

@@ -19,6 +19,7 @@ use axum::{
 use broker_codec::data::Excerpt;
 use broker_endpoint::{
     Hosts, is_page_of,
+    pending::Place,
     tls::{PeerCertificate, Revoked, TlsContext},
 };
 use counters::Counters;
@@ -67,15 +68,33 @@ pub(super) struct Caller {
     pub(super) certificate: Option<PeerCertificate>,
     /// What the latest request has shown, and whom it was taken for.
     latest: Mutex<Option<(Shown, Principal)>>,
+    /// Its place among those of which it is not known who they are, until it is known.
+    place: Mutex<Option<Place>>,
 }
 
 impl Caller {
-    pub(super) fn new(address: SocketAddr, certificate: Option<PeerCertificate>) -> Self {
+    pub(super) fn new(address: SocketAddr, certificate: Option<PeerCertificate>, place: Place) -> Self {
         Self {
             address,
             certificate,
             latest: Mutex::default(),
+            place: Mutex::new(Some(place)),
         }
+    }
+
+    /// It has sent the head of a request.
+    fn spoke(&self) {
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = &mut *place {
+            place.spoke();
+        }
+    }
+
+    /// It was this that it has shown, and this one that it is.
+    fn is_known(&self, shown: Shown, principal: Principal) {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        *latest = Some((shown, principal));
     }
 }
 
@@ -86,6 +105,7 @@ pub(super) async fn admit(
     request: Request,
     next: Next,
 ) -> Response {
+    caller.spoke();
     let note: Note = request.extensions().get().cloned().unwrap_or_default();
     let address = caller.address.ip();
     let refuse = |problem: Problem| {
@@ -225,8 +245,7 @@ impl Entrance {
         };
         let invalid = challenge(headers, "Bearer error=\"invalid_token\"");
         let principal = self.recognized(caller, &shown, invalid)?;
-        let mut latest = caller.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        *latest = Some((shown, principal.clone()));
+        caller.is_known(shown, principal.clone());
         Ok(principal)
     }
 

@@ -32,6 +32,12 @@ impl<K: Clone + Eq + Hash> Shares<K> {
         }
     }
 
+    /// How much this one has taken.
+    pub(super) fn taken_by(&self, who: &K) -> usize {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.get(who).copied().unwrap_or_default()
+    }
+
     /// Takes so much, if it is left in all and for this one.
     pub fn take(&self, who: K, amount: usize) -> Option<Share<K>> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);

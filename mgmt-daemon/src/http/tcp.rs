@@ -2,15 +2,21 @@
 //!
 //! | limit | then |
 //! |---|---|
-//! | [`CONNECTIONS_MAX`] connections, [`CONNECTIONS_OF_ADDRESS_MAX`] of an address, with IPv6 of its /64 | a further one is closed at once, and counted |
+//! | [`CONNECTIONS_MAX`] connections, [`CONNECTIONS_OF_ADDRESS_MAX`] of an address, with IPv6 of its /64 | for a further one, one is closed on which no good token or certificate was shown ([`Connections`]); if there is none, the further one is; either is counted |
 //! | [`HANDSHAKE_TIMEOUT`] for the TLS handshake, [`HEAD_TIMEOUT`] for a request's head | the connection is closed |
 //!
 //! What one may have under way is in [`under_way`](super::under_way). Heads, bodies and the time that a connection may last have the limits of the control socket's ([`connection`](super::connection)).
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Extension, Router, http::StatusCode, middleware};
 use broker_endpoint::{
+    pending::{Pending, Place},
     tls::{Acceptance, RenewTls, TlsContext, is_tls, peer_certificate},
     with_causes,
 };
@@ -27,7 +33,7 @@ use super::{
     connection::{self, HEAD_TIMEOUT, Lasting, complete},
     door::Shared,
     guard::Guard,
-    shares::Shares,
+    shares::{Share, Shares},
     under_way::UnderWay,
 };
 use crate::{Counted, config::HttpConfig, error::HostError, pace::network};
@@ -40,6 +46,8 @@ pub(super) const CONNECTIONS_OF_ADDRESS_MAX: usize = 64;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait when no connection can be accepted, as where there are too many open files.
 const ACCEPT_RETRY: Duration = Duration::from_secs(1);
+/// While all places are taken, one is replaced in so long: so one that has just connected has the time to say who it is.
+const REPLACEMENT: Duration = Duration::from_millis(1);
 /// How often a connection that lasts is asked whether it still may: tokens expire.
 const RECHECK: Duration = Duration::from_secs(60);
 
@@ -95,18 +103,63 @@ impl TcpServer {
     }
 }
 
-/// Connections end with this task.
+/// The connections that there are. They end when this is dropped.
+struct Connections {
+    tasks: JoinSet<()>,
+    places: Shares<IpAddr>,
+    /// Those of which it is not known yet who they are, by their network.
+    strangers: HashMap<IpAddr, Pending>,
+}
+
+impl Connections {
+    fn new() -> Self {
+        Self {
+            tasks: JoinSet::new(),
+            places: Shares::new(CONNECTIONS_MAX, CONNECTIONS_OF_ADDRESS_MAX),
+            strangers: HashMap::new(),
+        }
+    }
+
+    /// A place for one more. If all are taken, a stranger makes room, of this network if that has as many as it may have, else of the network that has the most
+    /// strangers: the one that has been silent for longest.
+    async fn place(&mut self, network: IpAddr) -> Option<(Share<IpAddr>, Place)> {
+        loop {
+            if let Some(share) = self.places.take(network, 1) {
+                self.strangers.retain(|_, strangers| !strangers.is_empty());
+                return Some((share, self.strangers.entry(network).or_default().enter()));
+            }
+            let crowd = if self.places.taken_by(&network) < CONNECTIONS_OF_ADDRESS_MAX {
+                self.strangers.values().max_by_key(|strangers| strangers.len())
+            } else {
+                self.strangers.get(&network)
+            };
+            if !crowd.is_some_and(|strangers| strangers.evict(Duration::ZERO)) {
+                return None;
+            }
+            self.tasks.join_next().await;
+            sleep(REPLACEMENT).await;
+        }
+    }
+}
+
 async fn accept(listener: TcpListener, routes: Router, entrance: Arc<Entrance>) {
-    let places = Shares::new(CONNECTIONS_MAX, CONNECTIONS_OF_ADDRESS_MAX);
-    let mut connections = JoinSet::new();
+    let mut connections = Connections::new();
     loop {
         match listener.accept().await {
-            Ok((stream, address)) => match places.take(network(address.ip()), 1) {
-                Some(place) => {
+            Ok((stream, address)) => match connections.place(network(address.ip())).await {
+                Some((share, place)) => {
                     let (routes, entrance) = (routes.clone(), Arc::clone(&entrance));
-                    connections.spawn(async move {
-                        let _place = place;
-                        serve(stream, address, routes, entrance).await;
+                    connections.tasks.spawn(async move {
+                        let _share = share;
+                        let evicted = place.evicted();
+                        tokio::select! {
+                            () = serve(stream, address, place, routes, Arc::clone(&entrance)) => {}
+                            () = evicted => entrance.refused(
+                                Counted::HttpConnectionsRefused,
+                                address.ip(),
+                                "a connection of which it was not known who it is, as there are too many",
+                            ),
+                        }
                     });
                 }
                 None => entrance.refused(
@@ -120,11 +173,17 @@ async fn accept(listener: TcpListener, routes: Router, entrance: Arc<Entrance>) 
                 sleep(ACCEPT_RETRY).await;
             }
         }
-        while connections.try_join_next().is_some() {}
+        while connections.tasks.try_join_next().is_some() {}
     }
 }
 
-async fn serve(stream: TcpStream, address: SocketAddr, mut routes: Router, entrance: Arc<Entrance>) {
+async fn serve(
+    stream: TcpStream,
+    address: SocketAddr,
+    place: Place,
+    mut routes: Router,
+    entrance: Arc<Entrance>,
+) {
     let _ = stream.set_nodelay(true);
     let acceptance = match &entrance.tls {
         None => Acceptance::Plaintext,
@@ -149,7 +208,7 @@ async fn serve(stream: TcpStream, address: SocketAddr, mut routes: Router, entra
             Problem::new(StatusCode::BAD_REQUEST, detail)
         });
     }
-    let caller = Arc::new(Caller::new(address, peer_certificate(&stream)));
+    let caller = Arc::new(Caller::new(address, peer_certificate(&stream), place));
     let lasting = Lasting::default();
     let routes = routes
         .layer(Extension(Arc::clone(&caller)))
