@@ -1,12 +1,18 @@
 //! The CA of the controller's own.
 
+use broker_endpoint::tls::PrivateKey;
+
 use super::*;
+
+fn new_ca() -> CertificateAuthority {
+    CertificateAuthority::create("CA", PrivateKey::generate().unwrap(), 0..1).unwrap()
+}
 
 #[test]
 fn the_ca_is_part_of_a_backup_and_goes_with_its_key() {
     let old = Host::with("c1");
     files::create_dir(&old.places().ca).unwrap();
-    let ca = CertificateAuthority::create("CA", 0..1).unwrap();
+    let ca = new_ca();
     let [certificate, key] = [Part::Ca, Part::CaKey].map(|part| old.places().path(part));
     files::write(&certificate, ca.certificate_pem().unwrap().as_bytes()).unwrap();
     files::write(&key, &ca.key().to_pem().unwrap()).unwrap();
@@ -45,7 +51,7 @@ fn the_ca_is_part_of_a_backup_and_goes_with_its_key() {
         Err(BackupError::Unusable { reason, .. }) => reason,
         other => panic!("{other:?}"),
     };
-    let other = CertificateAuthority::create("CA", 0..1).unwrap();
+    let other = new_ca();
     files::write(&key, &other.key().to_pem().unwrap()).unwrap();
     assert!(fault(&old).contains("does not belong to the certificate"));
     assert_eq!(verify(&old.places()).unwrap().len(), 1);
