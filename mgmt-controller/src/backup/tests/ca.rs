@@ -58,3 +58,30 @@ fn the_ca_is_part_of_a_backup_and_goes_with_its_key() {
     fs::remove_file(&key).unwrap();
     assert!(fault(&old).contains("is missing"));
 }
+
+#[test]
+fn what_an_interrupted_restore_has_left_is_not_used_until_it_is_repeated() {
+    let host = Host::with("c1");
+    let backup = host.backup();
+    let (places, store) = (host.places(), host.places().store);
+    let unfinished = crate::store::unfinished(&store);
+    files::write(&unfinished, b"").unwrap();
+    let words = "a restore was interrupted";
+    let opened = Store::open(store.parent().unwrap()).unwrap_err();
+    let checked = Store::check(store.parent().unwrap()).unwrap_err();
+    let backed_up = make(&places, &host.0.path().join("new"), false).unwrap_err();
+    for error in [opened.to_string(), checked.to_string(), backed_up.to_string()] {
+        assert!(error.contains(words), "{error}");
+    }
+    assert!(verify(&places).unwrap()[0].contains(words));
+    // It fails once more, and is as it was.
+    let obstacle = files::with_suffix(&store, &format!(".{}", std::process::id()));
+    files::create_dir(&obstacle).unwrap();
+    restore(&places, &backup).unwrap_err();
+    fs::remove_dir(&obstacle).unwrap();
+    Store::open(store.parent().unwrap()).unwrap_err();
+    restore(&places, &backup).unwrap();
+    assert!(!unfinished.exists());
+    assert_eq!(verify(&places).unwrap(), [""; 0]);
+    host.stage("c2");
+}
