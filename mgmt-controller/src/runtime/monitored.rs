@@ -53,8 +53,15 @@ impl Runtime {
                 "the last write of the configuration store failed: {error}; until one succeeds, nothing can be staged or deployed"
             )
         });
+        let directory = self.operators.lost_directory().map(|directory| {
+            format!(
+                "the directory {} is gone, and what is written there is lost: put it back, or restart the controller to begin anew",
+                directory.display()
+            )
+        });
         store
             .into_iter()
+            .chain(directory)
             .chain(self.certificates.failing(self.renewing.as_ref()))
     }
 
