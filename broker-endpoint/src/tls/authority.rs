@@ -82,6 +82,15 @@ impl CertificateAuthority {
         &self.key
     }
 
+    /// From when to when it is valid, in seconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// If its dates cannot be read.
+    pub fn valid(&self) -> Result<Range<i64>, AuthorityError> {
+        Ok(unix(self.certificate.not_before())?..unix(self.certificate.not_after())?)
+    }
+
     /// That of its certificate.
     ///
     /// # Errors

@@ -13,8 +13,9 @@ use super::{CA_FILE, CA_KEY_FILE, CERTIFICATE_FILE, ENROLMENTS_FILE, KEY_FILE, O
 /// How long the CA is valid, in seconds: ten years.
 const CA_LIFETIME: Seconds = 10 * 365 * 24 * 60 * 60;
 
-/// How long before it is made the CA begins to be valid, in seconds: clocks of other hosts may be behind.
-const CA_BACKDATED: Seconds = 24 * 60 * 60;
+/// When each CA begins to be valid, in seconds since 1970: with the year 2026. This program is younger, so no right clock shows less; the one by which the CA
+/// is made may be ahead.
+const CA_BEGIN: Seconds = 1_767_225_600;
 
 /// A file of the CA cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +85,7 @@ pub(super) fn open(config: &OwnCa, now: Seconds) -> Result<CertificateAuthority,
         None => PrivateKey::generate(),
     };
     let name = format!("CA of {}", config.controller());
-    let valid = now - CA_BACKDATED..now + CA_LIFETIME;
+    let valid = CA_BEGIN..now.max(CA_BEGIN) + CA_LIFETIME;
     let ca = key.and_then(|key| CertificateAuthority::create(&name, key, valid));
     let ca = ca.map_err(unusable)?;
     let made = files::create_dir_all(&config.dir);
@@ -211,6 +212,21 @@ mod tests {
         fs::copy(config.dir.join(CA_KEY_FILE), config.dir.join(KEY_FILE)).unwrap();
         keep_own(&config, &ca, NOW + 20 * DAY).unwrap();
         assert_ne!(own(&config), third);
+    }
+
+    #[test]
+    fn a_ca_that_is_made_by_a_wrong_clock_is_of_use_by_the_right_one() {
+        const YEAR: Seconds = 365 * DAY;
+        for clock in [NOW, NOW + 5 * YEAR, 0] {
+            let home = tempfile::tempdir().unwrap();
+            let config = config(home.path());
+            let valid = open(&config, clock).unwrap().valid().unwrap();
+            assert!(
+                valid.start <= NOW - YEAR && valid.end >= NOW + 8 * YEAR,
+                "{valid:?}"
+            );
+            assert!(valid.end >= clock + 10 * YEAR, "{valid:?}");
+        }
     }
 
     #[test]

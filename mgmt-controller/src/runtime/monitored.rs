@@ -7,7 +7,7 @@ use mgmt_daemon::{
 };
 
 use super::{Daemon, Runtime, peers::PEER};
-use crate::{Counted, Measured, core::Input, http::Request};
+use crate::{Counted, Measured, authority::Authority, core::Input, http::Request};
 
 impl Runtime {
     pub(super) fn asked(&mut self, daemon: &Daemon, asked: Asked<Request>) -> Input {
@@ -59,9 +59,11 @@ impl Runtime {
                 directory.display()
             )
         });
+        let ca = self.authority.as_ref().and_then(Authority::failing);
         store
             .into_iter()
             .chain(directory)
+            .chain(ca)
             .chain(self.certificates.failing(self.renewing.as_ref()))
     }
 
