@@ -27,6 +27,7 @@ use mgmt_daemon::{
     config::{Origin, Resolver},
     files,
     lock::{Lock, LockError},
+    renewing::pair,
 };
 
 /// What an agent that is enrolled obeys: no other agent has a certificate of such a name.
@@ -133,6 +134,7 @@ impl Place {
         if !self.is_unsettled() {
             return Ok(());
         }
+        let _pair = pair();
         match fs::rename(next(&key), &key) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => files::sync_names(&key)?,

@@ -6,7 +6,7 @@ use broker_endpoint::{
     read_file,
     tls::{AuthorityError, Certificate, CertificateAuthority, PrivateKey},
 };
-use mgmt_daemon::files;
+use mgmt_daemon::{files, renewing::pair};
 
 use super::{CA_FILE, CA_KEY_FILE, CERTIFICATE_FILE, ENROLMENTS_FILE, KEY_FILE, OwnCa, Seconds};
 
@@ -122,6 +122,7 @@ pub(super) fn keep_own(config: &OwnCa, ca: &CertificateAuthority, now: Seconds) 
     });
     let chain = issued.map_err(CaError::Own)?;
     let key = key.to_pem().map_err(CaError::Own)?;
+    let _pair = pair();
     put(&key_path, &key, files::SECRET_MODE)?;
     put(&path, chain.as_bytes(), files::FILE_MODE)
 }
