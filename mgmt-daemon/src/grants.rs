@@ -189,7 +189,7 @@ impl Grants {
         .await
     }
 
-    /// Changes the file, and then what is in use, also if the client that has asked for it is gone meanwhile.
+    /// Changes the file, unless that is refused, and then what is in use, also if the client that has asked for it is gone meanwhile.
     async fn change<T: Send + 'static>(
         &self,
         change: impl FnOnce(&mut Vec<Entry>) -> Result<T, NotDone> + Send + 'static,
@@ -197,13 +197,14 @@ impl Grants {
         let grants = self.clone();
         let changed = spawn_blocking(move || {
             let mut file = lock(&grants.0.file);
-            let (tokens, answer) = file.change(change)?;
+            // What the file does not have is in use no longer, also where the change is refused for that.
+            let (tokens, answer) = file.change(|tokens| Ok::<_, NotDone>(change(tokens)))?;
             let mut known = grants.known();
             known.tokens = tokens;
             known.version += 1;
             drop(known);
             grants.0.changes.send_replace(());
-            Ok(answer)
+            answer
         });
         let changed = changed.await;
         changed.map_err(|error| NotDone::new(NotDoneKind::Unavailable, error.to_string()))?
@@ -289,6 +290,21 @@ mod tests {
         }
         assert_eq!(grants.recognize(&Shown::token(&made.secret)), Recognized::Unknown);
         assert_eq!(with_file(&path).list(), grants.list());
+    }
+
+    #[tokio::test]
+    async fn a_token_whose_file_is_lost_counts_no_more_when_it_is_revoked() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("tokens.json");
+        let grants = with_file(&path);
+        let made = grants.create(new("a", None)).await.unwrap();
+        let mut changes = grants.changes();
+        changes.mark_unchanged();
+        fs::remove_file(&path).unwrap();
+        let refusal = grants.revoke("a".to_owned()).await.unwrap_err();
+        assert_eq!(refusal.kind, NotDoneKind::Unknown);
+        assert_eq!(grants.recognize(&Shown::token(&made.secret)), Recognized::Unknown);
+        assert!(changes.has_changed().unwrap());
     }
 
     #[tokio::test]

@@ -9,6 +9,12 @@ use std::{
 
 use nix::unistd::{Gid, Uid, User, geteuid, setgid, setgroups, setuid};
 
+/// Of the mode of a directory: its group can change it, or all can.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// Of the mode of a directory: all the same, only its owner can rename or remove what others have made in it.
+const STICKY: u32 = 0o1000;
+
 /// A user who is not root, and a group of that user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Owner {
@@ -21,7 +27,8 @@ struct Owner {
 ///
 /// # Errors
 ///
-/// If the directories, with those above them, belong to several users who are not root, if that cannot be told, or if the user cannot be changed.
+/// If the directories, with those above them, belong to several users who are not root, or to root alone and others can change them; if that cannot be
+/// told, or if the user cannot be changed.
 pub fn become_owner<'a>(directories: impl IntoIterator<Item = &'a Path>) -> io::Result<()> {
     if !geteuid().is_root() {
         return Ok(());
@@ -46,31 +53,45 @@ fn take(Owner { uid, gid }: Owner) -> nix::Result<()> {
 
 /// The one user but root who can change where these paths lead.
 fn owner<'a>(directories: impl IntoIterator<Item = &'a Path>) -> io::Result<Option<Owner>> {
-    let mut owners = BTreeMap::new();
+    let (mut owners, mut open) = (BTreeMap::new(), None);
     for directory in directories {
         let directory = absolute(directory)?;
         // A link of root's can lead to a directory of another user.
         let real = directory.ancestors().find_map(|above| above.canonicalize().ok());
         let real = real.iter().flat_map(|real| real.ancestors());
         for path in directory.ancestors().chain(real) {
-            let (uid, gid) = match path.symlink_metadata() {
-                Ok(found) => (found.uid(), found.gid()),
+            let found = match path.symlink_metadata() {
+                Ok(found) => found,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
-            if uid != 0 {
-                owners.entry(uid).or_insert((gid, path.to_owned()));
+            if found.uid() != 0 {
+                let owner = (found.gid(), path.to_owned());
+                owners.entry(found.uid()).or_insert(owner);
+            } else if found.is_dir() && found.mode() & OTHERS_WRITE != 0 && found.mode() & STICKY == 0 {
+                open.get_or_insert_with(|| path.to_owned());
             }
         }
     }
     let mut owners = owners.into_iter();
     let Some((uid, (gid, path))) = owners.next() else {
-        return Ok(None);
+        // This process would stay root's.
+        return match open {
+            None => Ok(None),
+            Some(path) => Err(can_be_changed(&path)),
+        };
     };
     match owners.next() {
         None => Ok(Some(Owner { uid, gid })),
         Some(other) => Err(several((uid, &path), (other.0, &other.1.1))),
     }
+}
+
+fn can_be_changed(path: &Path) -> io::Error {
+    io::Error::other(format!(
+        "{} is root's, and its group can change it (or all can): run the command as the daemon's user, or take that right away (chmod go-w)",
+        path.display()
+    ))
 }
 
 fn several(one: (u32, &PathBuf), other: (u32, &PathBuf)) -> io::Error {
@@ -86,8 +107,8 @@ fn several(one: (u32, &PathBuf), other: (u32, &PathBuf)) -> io::Error {
 #[cfg(test)]
 mod tests {
     use std::{
-        fs,
-        os::unix::fs::{chown, lchown, symlink},
+        fs::{self, Permissions},
+        os::unix::fs::{PermissionsExt as _, chown, lchown, symlink},
     };
 
     use super::*;
@@ -116,6 +137,17 @@ mod tests {
         symlink(path("zeeks"), path("here")).unwrap();
         assert_eq!(uid(&path("here")), Some(12_345));
         assert_eq!(uid(&path("here/missing")), Some(12_345));
+        // Its group could put a link in it, where root would stay root.
+        for (mode, is_refused) in [(0o2770, true), (0o707, true), (0o1777, false), (0o2750, false)] {
+            fs::set_permissions(path("roots"), Permissions::from_mode(mode)).unwrap();
+            let outcome = owner([&*path("roots/missing")]).map(|owner| owner.map(|owner| owner.uid));
+            match outcome {
+                Err(error) if is_refused => {
+                    assert!(error.to_string().contains("its group can change it"), "{error}")
+                }
+                outcome => assert_eq!((outcome.unwrap(), is_refused), (None, false), "{mode:o}"),
+            }
+        }
         // One user does not lead root to another one.
         symlink(path("others"), path("zeeks/elsewhere")).unwrap();
         let error = owner([&*path("zeeks/elsewhere")]).unwrap_err().to_string();

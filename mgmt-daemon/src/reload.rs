@@ -23,6 +23,7 @@ use crate::{
     deny_list::DenyList,
     grants::{Grants, Known},
     log,
+    renewing::pair,
 };
 
 /// How many operators may wait for the loop to take notice of them.
@@ -235,6 +236,7 @@ fn read(
             "the deny list had entries, and has none any more: {LOST}"
         ));
     }
+    let _pair = pair();
     for tls in tls {
         tls.check().map_err(|error| with_causes(&error))?;
     }

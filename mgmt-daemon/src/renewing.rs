@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -34,6 +35,14 @@ const TRIES: u32 = 20;
 
 /// Why nothing is won by a renewal.
 const DUE_AGAIN: &str = "the new one is not valid now, or due again at once: compare the clocks of this host and of the controller";
+
+/// See [`pair`].
+static PAIR: Mutex<()> = Mutex::new(());
+
+/// To be held while a certificate and its key are replaced, one after the other, or read: in between they do not belong together.
+pub fn pair() -> MutexGuard<'static, ()> {
+    PAIR.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Renews a certificate until it is dropped.
 #[derive(Debug)]
@@ -192,6 +201,7 @@ impl Dates {
 /// Has the certificate used by these. Returns when it ends, unless it is due for another renewal already.
 async fn used(tls: Vec<RenewTls>, path: PathBuf) -> Result<Option<Duration>, String> {
     let used = spawn_blocking(move || {
+        let _pair = pair();
         let mut renewed = tls.iter().map(RenewTls::renew);
         renewed
             .try_for_each(|renewed| renewed.map_err(|error| with_causes(&error)))
@@ -243,7 +253,42 @@ fn retry(left: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, thread};
+
+    use broker_endpoint::tls::{CertificateAuthority, Identity, PrivateKey, TlsConfig, TlsContext};
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_certificate_is_not_used_with_the_key_of_another() {
+        let now = i64::try_from(unix_time().as_secs()).unwrap();
+        let key = PrivateKey::generate().unwrap();
+        let ca = CertificateAuthority::create("CA", key, now - 60..now + 600).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let identity = Identity {
+            certificate: home.path().join("own.pem"),
+            key: home.path().join("own.key"),
+            passphrase: None,
+        };
+        let (certificate, key) = (identity.certificate.clone(), identity.key.clone());
+        let replace = move || {
+            let new = PrivateKey::generate().unwrap();
+            let issued = ca.issue(("a", &[]), &new.public().unwrap(), now - 60..now + 600);
+            let _pair = pair();
+            fs::write(&key, new.to_pem().unwrap()).unwrap();
+            fs::write(&certificate, issued.unwrap()).unwrap();
+        };
+        replace();
+        let config = TlsConfig::ServerCertificate(identity.clone());
+        let context = TlsContext::new(&config).unwrap().unwrap();
+        let tls = RenewTls::new(config, context);
+        let replacing = thread::spawn(move || (0..100).for_each(|_| replace()));
+        while !replacing.is_finished() {
+            let end = used(vec![tls.clone()], identity.certificate.clone()).await;
+            assert!(end.unwrap().is_some());
+        }
+        replacing.join().unwrap();
+    }
 
     #[test]
     fn a_certificate_is_due_when_two_thirds_are_over_and_before_it_begins() {

@@ -10,6 +10,8 @@ use std::{
 use broker_endpoint::tls::{Identity, TlsConfig, Trust};
 use mgmt_api::{AgentMessage, AgentRequest, ClientRequest, operator::enrolment::EnrolmentToken, topics};
 
+use mgmt_daemon::lock::Lock;
+
 use super::{Hub, Sensor};
 use crate::support::{
     controller::Controller,
@@ -92,6 +94,23 @@ fn a_token_is_good_for_one_key_in_its_time() {
     hub.mgmtctl(&["enroll", "sensor5", "--url", "https://elsewhere.example:2148"])
         .failed(1, "this controller is not known as elsewhere.example");
     assert_eq!(hub.counted("certificates_refused"), 3);
+    hub.stop();
+}
+
+#[test]
+fn an_enrolment_while_another_one_is_under_way_asks_nothing() {
+    let mut hub = Hub::started("30days");
+    let (token, sensor) = (hub.token("sensor1"), Sensor::new());
+    let lock = sensor.path("lock");
+    fs::create_dir_all(lock.parent().expect("a directory")).expect("it can be made");
+    let held = Lock::take(&lock).expect("it is free");
+    sensor
+        .enrol(&token, &[])
+        .failed(1, "another enrolment is under way, by process ");
+    assert_eq!(hub.counted("certificates_issued"), 0);
+    drop(held);
+    sensor.enrol(&token, &[]).printed();
+    assert_eq!(hub.counted("certificates_issued"), 1);
     hub.stop();
 }
 

@@ -22,6 +22,7 @@ use crate::support::{
     daemon::Daemon,
     home,
     http::{assert_problem, connection_from},
+    limit::Limit,
     mgmtctl,
     program::{Outcome, run},
 };
@@ -539,4 +540,20 @@ fn an_agent_has_the_same_port() {
         "{whoami:?}"
     );
     daemon.stop();
+}
+
+#[test]
+fn a_controller_whose_directory_is_gone_is_not_ready() {
+    let served = Served::start(&[]);
+    let token = served.token("prometheus", &["--role", "read"]);
+    let (directory, elsewhere) = (served.directory(), served.home.path().join("elsewhere"));
+    let until = |words: &str| {
+        let limit = Limit::new(format_args!("{words} of /readyz"));
+        limit.poll(|| served.get("/readyz", &token).contains(words).then_some(()));
+    };
+    fs::rename(&directory, &elsewhere).expect("it is there");
+    until("is gone, and what is written there is lost");
+    fs::rename(&elsewhere, &directory).expect("it is there");
+    until("HTTP/1.1 200 OK");
+    served.controller.stop();
 }

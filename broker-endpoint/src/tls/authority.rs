@@ -34,13 +34,12 @@ pub struct CertificateAuthority {
 }
 
 impl CertificateAuthority {
-    /// A new one of this name, valid in this time, in seconds since 1970.
+    /// A new one of this name with this key, valid in this time, in seconds since 1970.
     ///
     /// # Errors
     ///
     /// If the name has no or more than 64 characters.
-    pub fn create(name: &str, valid: Range<i64>) -> Result<Self, AuthorityError> {
-        let key = PrivateKey::generate()?;
+    pub fn create(name: &str, key: PrivateKey, valid: Range<i64>) -> Result<Self, AuthorityError> {
         let name = common_name(name)?;
         let mut builder = begin(&name, &key.0, valid)?;
         builder.set_issuer_name(&name)?;
@@ -81,6 +80,15 @@ impl CertificateAuthority {
 
     pub const fn key(&self) -> &PrivateKey {
         &self.key
+    }
+
+    /// From when to when it is valid, in seconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// If its dates cannot be read.
+    pub fn valid(&self) -> Result<Range<i64>, AuthorityError> {
+        Ok(unix(self.certificate.not_before())?..unix(self.certificate.not_after())?)
     }
 
     /// That of its certificate.

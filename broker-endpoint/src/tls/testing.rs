@@ -30,7 +30,8 @@ pub(crate) enum Validity {
 
 impl Authority {
     pub(crate) fn new(name: &str) -> Self {
-        let ca = CertificateAuthority::create(name, Validity::Now.range()).expect("a CA");
+        let key = PrivateKey::generate().expect("a key");
+        let ca = CertificateAuthority::create(name, key, Validity::Now.range()).expect("a CA");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let pem = ca.certificate_pem().expect("PEM");
         fs::write(folder.path().join("ca.pem"), pem).expect("written");

@@ -14,7 +14,7 @@ use mgmt_daemon::{
 };
 
 use super::{
-    Place,
+    EnrolmentLockError, Place,
     ask::{self, AskError},
     options::TOKEN,
 };
@@ -37,6 +37,8 @@ enum EnrolError {
     OtherName { token: String, name: String },
     #[error("cannot write in {directory}")]
     Files { directory: String, source: io::Error },
+    #[error(transparent)]
+    Lock(#[from] EnrolmentLockError),
     #[error(transparent)]
     Ask(#[from] AskError),
     #[error(transparent)]
@@ -81,6 +83,7 @@ fn enrol(config: &Config, token: &str) -> Result<String, EnrolError> {
     };
     become_owner([&*place.0]).map_err(failed)?;
     place.make().map_err(failed)?;
+    let _lock = place.lock()?;
     place.resume().map_err(failed)?;
     let key = place.next_key().map_err(failed)?;
     let request = key.request(&enrolled.name);

@@ -6,6 +6,7 @@
 //! | `ca.pem` | the CA |
 //! | `enrolment.json` | at which controller; what other settings are by default comes from it |
 //! | `agent.pem.new`, `agent.key.new` | the next ones, until they are in place |
+//! | `lock` | locked by who changes any of these |
 
 mod ask;
 pub(crate) mod command;
@@ -25,6 +26,8 @@ use mgmt_api::operator::enrolment::{Enrolled, IssuedCertificate, host_and_port};
 use mgmt_daemon::{
     config::{Origin, Resolver},
     files,
+    lock::{Lock, LockError},
+    renewing::pair,
 };
 
 /// What an agent that is enrolled obeys: no other agent has a certificate of such a name.
@@ -78,6 +81,11 @@ impl Place {
         files::create_secret_dir(&self.0)
     }
 
+    /// Keeps others from changing the files until it is dropped: keys and certificates of two enrolments, or of one and a renewal, would be mixed.
+    fn lock(&self) -> Result<Lock, EnrolmentLockError> {
+        Lock::take(&self.0.join("lock")).map_err(EnrolmentLockError::from)
+    }
+
     /// Goes back to where [`next_key`](Self::next_key) is the one in place, if an enrolment ended just before the host was enrolled: the token is good for
     /// that key only.
     fn resume(&self) -> io::Result<()> {
@@ -116,12 +124,17 @@ impl Place {
         self.settle()
     }
 
+    fn is_unsettled(&self) -> bool {
+        next(&self.certificate()).exists()
+    }
+
     /// Completes what was begun. When the next certificate is there, the next key is, too, or is in its place already.
-    pub(crate) fn settle(&self) -> io::Result<()> {
+    fn settle(&self) -> io::Result<()> {
         let (certificate, key) = (self.certificate(), self.key());
-        if !next(&certificate).exists() {
+        if !self.is_unsettled() {
             return Ok(());
         }
+        let _pair = pair();
         match fs::rename(next(&key), &key) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => files::sync_names(&key)?,
@@ -137,6 +150,24 @@ impl Place {
         json.push(b'\n');
         files::replace(&path, &json, files::FILE_MODE)?;
         files::sync_names(&path)
+    }
+}
+
+/// The files cannot be changed now.
+#[derive(Debug, thiserror::Error)]
+enum EnrolmentLockError {
+    #[error("another enrolment is under way, by {holder}")]
+    UnderWay { holder: String },
+    #[error(transparent)]
+    Lock(LockError),
+}
+
+impl From<LockError> for EnrolmentLockError {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::InUse { holder } => Self::UnderWay { holder },
+            error @ LockError::File { .. } => Self::Lock(error),
+        }
     }
 }
 

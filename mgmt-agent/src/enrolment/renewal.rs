@@ -9,7 +9,7 @@ use broker_endpoint::{
 };
 use counters::Counters;
 use mgmt_api::operator::enrolment::{CertificateRequest, Enrolled, Renews};
-use mgmt_daemon::{Counted, renewing::Renewing};
+use mgmt_daemon::{Counted, lock::Lock, renewing::Renewing};
 use tokio::task::spawn_blocking;
 
 use super::{Place, ask};
@@ -17,6 +17,8 @@ use crate::config::Config;
 
 /// Everything that a renewal is asked for with.
 struct Prepared {
+    /// Until what was asked for is in place.
+    lock: Lock,
     enrolled: Enrolled,
     key: PrivateKey,
     asked: CertificateRequest,
@@ -24,7 +26,12 @@ struct Prepared {
 
 /// Completes a renewal in whose midst an earlier agent has ended.
 pub(crate) fn complete(config: &Config) {
-    if let Err(error) = Place::below(&config.daemon.state_dir).settle() {
+    let place = Place::below(&config.daemon.state_dir);
+    if !place.is_unsettled() {
+        return;
+    }
+    let settled = place.lock().map_err(|error| with_causes(&error));
+    if let Err(error) = settled.and_then(|_lock| place.settle().map_err(|error| error.to_string())) {
         tracing::warn!("the next certificate of this agent cannot be put in place: {error}");
     }
 }
@@ -44,10 +51,19 @@ pub(crate) fn start(config: &Config, tls: Vec<RenewTls>, counters: Counters<Coun
 async fn renew(place: Place) -> Result<(), String> {
     let of = place.clone();
     let prepared = spawn_blocking(move || prepare(&of)).await;
-    let Prepared { enrolled, key, asked } = prepared.map_err(|error| error.to_string())??;
+    let Prepared {
+        lock,
+        enrolled,
+        key,
+        asked,
+    } = prepared.map_err(|error| error.to_string())??;
     let issued = ask::certificate(&enrolled, &key, None, &asked).await;
     let issued = issued.map_err(|error| with_causes(&error))?;
-    let installed = spawn_blocking(move || place.install(&issued)).await;
+    let installed = spawn_blocking(move || {
+        let _lock = lock;
+        place.install(&issued)
+    })
+    .await;
     let installed = installed.map_err(|error| error.to_string())?;
     installed.map_err(|error| format!("cannot write it: {error}"))
 }
@@ -55,6 +71,7 @@ async fn renew(place: Place) -> Result<(), String> {
 fn prepare(place: &Place) -> Result<Prepared, String> {
     let unreadable = |error: io::Error| format!("cannot read it or its key: {error}");
     let unusable = |error: AuthorityError| format!("it or its key cannot be used: {error}");
+    let lock = place.lock().map_err(|error| with_causes(&error))?;
     let enrolled = place
         .read()?
         .ok_or("enrolment.json is not there any more: enrol again")?;
@@ -70,6 +87,7 @@ fn prepare(place: &Place) -> Result<Prepared, String> {
         signature: hex::encode(signature),
     };
     Ok(Prepared {
+        lock,
         enrolled,
         key,
         asked: CertificateRequest {

@@ -6,15 +6,16 @@ use broker_endpoint::{
     read_file,
     tls::{AuthorityError, Certificate, CertificateAuthority, PrivateKey},
 };
-use mgmt_daemon::files;
+use mgmt_daemon::{files, renewing::pair};
 
-use super::{CA_FILE, CA_KEY_FILE, CERTIFICATE_FILE, KEY_FILE, OwnCa, Seconds};
+use super::{CA_FILE, CA_KEY_FILE, CERTIFICATE_FILE, ENROLMENTS_FILE, KEY_FILE, OwnCa, Seconds};
 
 /// How long the CA is valid, in seconds: ten years.
 const CA_LIFETIME: Seconds = 10 * 365 * 24 * 60 * 60;
 
-/// How long before it is made the CA begins to be valid, in seconds: clocks of other hosts may be behind.
-const CA_BACKDATED: Seconds = 24 * 60 * 60;
+/// When each CA begins to be valid, in seconds since 1970: with the year 2026. This program is younger, so no right clock shows less; the one by which the CA
+/// is made may be ahead.
+const CA_BEGIN: Seconds = 1_767_225_600;
 
 /// A file of the CA cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -40,14 +41,15 @@ pub enum CaError {
 ///
 /// If it cannot be used.
 pub fn look(dir: &Path) -> Result<Option<CertificateAuthority>, CaError> {
-    let [certificate, key, own, own_key] =
-        [CA_FILE, CA_KEY_FILE, CERTIFICATE_FILE, KEY_FILE].map(|name| dir.join(name));
+    let [certificate, key] = [CA_FILE, CA_KEY_FILE].map(|name| dir.join(name));
+    let issued = [CERTIFICATE_FILE, KEY_FILE, ENROLMENTS_FILE].map(|name| dir.join(name));
+    let issued = issued.iter().find(|issued| issued.exists());
     let name = |path: &Path| path.display().to_string();
     match (found(&certificate)?, found(&key)?) {
-        // Agents know the CA that has issued what is left.
-        (None, None) => match [own, own_key].iter().find(|own| own.exists()) {
-            Some(own) => Err(CaError::Half {
-                there: name(own),
+        // Agents may know the CA that is missing. Where it has issued nothing, its first start was interrupted, and its key may be there alone.
+        (None, _) => match issued {
+            Some(issued) => Err(CaError::Half {
+                there: name(issued),
                 missing: name(&certificate),
             }),
             None => Ok(None),
@@ -61,10 +63,6 @@ pub fn look(dir: &Path) -> Result<Option<CertificateAuthority>, CaError> {
         (Some(_), None) => Err(CaError::Half {
             there: name(&certificate),
             missing: name(&key),
-        }),
-        (None, Some(_)) => Err(CaError::Half {
-            there: name(&key),
-            missing: name(&certificate),
         }),
     }
 }
@@ -81,13 +79,20 @@ pub(super) fn open(config: &OwnCa, now: Seconds) -> Result<CertificateAuthority,
         path: config.dir.display().to_string(),
         source,
     };
+    let key_path = config.dir.join(CA_KEY_FILE);
+    let key = match found(&key_path)? {
+        Some(pem) => PrivateKey::from_pem(&pem),
+        None => PrivateKey::generate(),
+    };
     let name = format!("CA of {}", config.controller());
-    let ca = CertificateAuthority::create(&name, now - CA_BACKDATED..now + CA_LIFETIME).map_err(unusable)?;
+    let valid = CA_BEGIN..now.max(CA_BEGIN) + CA_LIFETIME;
+    let ca = key.and_then(|key| CertificateAuthority::create(&name, key, valid));
+    let ca = ca.map_err(unusable)?;
     let made = files::create_dir_all(&config.dir);
     made.map_err(|source| cannot_write(&config.dir, source))?;
     let key = ca.key().to_pem().map_err(unusable)?;
     let certificate = ca.certificate_pem().map_err(unusable)?;
-    put(&config.dir.join(CA_KEY_FILE), &key, files::SECRET_MODE)?;
+    put(&key_path, &key, files::SECRET_MODE)?;
     put(
         &config.dir.join(CA_FILE),
         certificate.as_bytes(),
@@ -117,6 +122,7 @@ pub(super) fn keep_own(config: &OwnCa, ca: &CertificateAuthority, now: Seconds) 
     });
     let chain = issued.map_err(CaError::Own)?;
     let key = key.to_pem().map_err(CaError::Own)?;
+    let _pair = pair();
     put(&key_path, &key, files::SECRET_MODE)?;
     put(&path, chain.as_bytes(), files::FILE_MODE)
 }
@@ -207,6 +213,46 @@ mod tests {
         fs::copy(config.dir.join(CA_KEY_FILE), config.dir.join(KEY_FILE)).unwrap();
         keep_own(&config, &ca, NOW + 20 * DAY).unwrap();
         assert_ne!(own(&config), third);
+    }
+
+    #[test]
+    fn a_ca_that_is_made_by_a_wrong_clock_is_of_use_by_the_right_one() {
+        const YEAR: Seconds = 365 * DAY;
+        for clock in [NOW, NOW + 5 * YEAR, 0] {
+            let home = tempfile::tempdir().unwrap();
+            let config = config(home.path());
+            let valid = open(&config, clock).unwrap().valid().unwrap();
+            assert!(
+                valid.start <= NOW - YEAR && valid.end >= NOW + 8 * YEAR,
+                "{valid:?}"
+            );
+            assert!(valid.end >= clock + 10 * YEAR, "{valid:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_start_goes_on_with_the_key_that_it_had_made() {
+        let home = tempfile::tempdir().unwrap();
+        let config = config(home.path());
+        let key = PrivateKey::generate().unwrap().to_pem().unwrap();
+        fs::create_dir(&config.dir).unwrap();
+        fs::write(config.dir.join(CA_KEY_FILE), &key).unwrap();
+        assert!(look(&config.dir).unwrap().is_none());
+        let ca = open(&config, NOW).unwrap();
+        assert_eq!(ca.key().to_pem().unwrap(), key);
+        keep_own(&config, &ca, NOW).unwrap();
+        look(&config.dir).unwrap().unwrap();
+        // Something was issued.
+        fs::remove_file(config.dir.join(CA_FILE)).unwrap();
+        for name in [CERTIFICATE_FILE, KEY_FILE, ENROLMENTS_FILE] {
+            fs::write(config.dir.join(name), "of the CA that is gone").unwrap();
+            let error = open(&config, NOW).unwrap_err().to_string();
+            assert!(error.contains("ca.pem is missing"), "{error}");
+            fs::remove_file(config.dir.join(name)).unwrap();
+            for other in [CERTIFICATE_FILE, KEY_FILE] {
+                let _ = fs::remove_file(config.dir.join(other));
+            }
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub(crate) mod routes;
 
 use std::{
     net::IpAddr,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
@@ -106,6 +107,8 @@ pub(crate) struct Authority(Arc<Own>);
 struct Own {
     config: OwnCa,
     ca: CertificateAuthority,
+    /// When the CA is valid.
+    valid: Range<Seconds>,
     /// The certificates that are not renewed.
     revoked: Revoked,
     /// Where agents reach the controller.
@@ -138,10 +141,12 @@ impl Authority {
     pub(crate) fn open(config: OwnCa, revoked: Revoked) -> Result<Self, CaError> {
         let ca = files::open(&config, now())?;
         files::keep_own(&config, &ca, now())?;
+        let valid = ca.valid().map_err(CaError::Own)?;
         let enrolments = SecretsFile::new(config.dir.join(ENROLMENTS_FILE));
         Ok(Self(Arc::new(Own {
             config,
             ca,
+            valid,
             revoked,
             ports: OnceLock::new(),
             enrolments: Mutex::new(enrolments),
@@ -152,6 +157,20 @@ impl Authority {
     pub(crate) fn listens(&self, ports: Ports) {
         // It is told once.
         let _ = self.0.ports.set(ports);
+    }
+
+    /// Why no agent accepts the CA now, if none does.
+    pub(crate) fn failing(&self) -> Option<String> {
+        let Own { config, valid, .. } = &*self.0;
+        (!valid.contains(&now())).then(|| {
+            format!(
+                "the CA in {} is valid from {} to {} only: set the clock of this host; if that is right, move the directory away, restart the controller, and \
+                 enrol all agents again",
+                config.dir.display(),
+                in_words(valid.start),
+                in_words(valid.end)
+            )
+        })
     }
 
     /// Has the controller's own certificate renewed from now on.

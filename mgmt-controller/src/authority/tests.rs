@@ -15,6 +15,29 @@ fn authority(home: &Path) -> Authority {
     Authority::open(own_ca, Revoked::default()).unwrap()
 }
 
+#[test]
+fn a_ca_that_is_not_valid_now_is_told_with_the_remedy() {
+    for (valid, is_good) in [
+        (0..1, false),
+        (now() + DAY..now() + 2 * DAY, false),
+        (0..now() + DAY, true),
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        let own = authority(home.path());
+        let dir = home.path().join("ca");
+        let key = PrivateKey::generate().unwrap();
+        let ca = CertificateAuthority::create("CA", key, valid).unwrap();
+        let mut own = Arc::into_inner(own.0).unwrap();
+        own.valid = ca.valid().unwrap();
+        let failing = Authority(Arc::new(own)).failing();
+        assert_eq!(failing.is_none(), is_good);
+        let words = format!("the CA in {} is valid from ", dir.display());
+        assert!(
+            failing.is_none_or(|failing| failing.starts_with(&words) && failing.contains("set the clock"))
+        );
+    }
+}
+
 /// What is asked to renew a certificate of this name that has ended so long ago, signed by a key.
 fn renews(by: &Authority, name: &str, ended: Seconds, signed_by: &PrivateKey, own: &PrivateKey) -> Renews {
     let valid = now() - 400 * DAY..now() - ended;

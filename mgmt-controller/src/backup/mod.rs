@@ -21,7 +21,7 @@ use strum::{EnumIter, IntoEnumIterator as _};
 
 use crate::{
     authority,
-    store::{EMPTY, Store, StoreError},
+    store::{EMPTY, Store, StoreError, check_restored},
 };
 
 /// What is backed up; the store comes last, as that is what a restored controller has to have.
@@ -221,6 +221,7 @@ pub fn make(places: &Places, file: &Path, replaces: bool) -> Result<Vec<String>,
     if places.have(file) {
         return Err(BackupError::Own { path });
     }
+    check_restored(&places.store)?;
     let mut parts = places.files()?;
     check_ca(&parts, &places.ca)?;
     parts.push((Part::Store, Store::for_backup(&places.store)?.image()?));
@@ -256,6 +257,7 @@ pub fn verify(places: &Places) -> Result<Vec<String>, BackupError> {
         .chain([check_ca(&parts, &places.ca)])
         .filter_map(Result::err);
     faults.extend(wrong.map(|error| error.to_string()));
+    faults.extend(check_restored(&places.store).err().map(|error| error.to_string()));
     Ok(faults)
 }
 

@@ -19,7 +19,7 @@ use super::{
     archive::{self, Backup},
     check_ca,
 };
-use crate::store::Store;
+use crate::store::{Store, unfinished};
 
 /// What SQLite keeps beside a database while it writes, or what a crash has left of that.
 const BESIDE: [&str; 3] = ["-journal", "-wal", "-shm"];
@@ -66,32 +66,22 @@ pub(super) fn restore(places: &Places, file: &Path) -> Result<Done, BackupError>
     let now = unix_time();
     let identity = raised(places, &mut parts, now.as_secs())?;
     let time = WallClock::from_unix(now).to_rfc3339().replace([':', '-'], "");
-    let mut keeps_ca = false;
-    let mut replaced: Vec<(PathBuf, Option<PathBuf>)> = Vec::new();
-    for part in Part::iter() {
-        let path = places.path(part);
-        let restored = parts.iter().find(|(restored, _)| *restored == part);
-        let is_there = present(&path)?;
-        let is_ca = matches!(part, Part::Ca | Part::CaKey);
-        if restored.is_none() && (is_ca || !is_there) {
-            keeps_ca |= is_ca && is_there;
-            continue;
-        }
-        let replacing = keep(&path, &time).and_then(|before| {
-            replaced.push((path.clone(), before));
-            match restored {
-                Some((_, bytes)) => {
-                    files::replace(&path, bytes, part.mode()).map_err(|source| cannot_write(&path, source))
-                }
-                // A token that was made after the backup does not outlast it.
-                None => remove_if_there(&path).map_err(|source| cannot_write(&path, source)),
+    let unfinished = Unfinished::begin(&places.store)?;
+    let mut replaced = Replaced::new();
+    let replacing = replace(places, &parts, &time, &mut replaced);
+    let keeps_ca = match replacing {
+        Ok(keeps_ca) => keeps_ca,
+        Err(error) => {
+            if put_back(&replaced) {
+                unfinished.undo()?;
             }
-        });
-        replacing.inspect_err(|_| put_back(&replaced))?;
-    }
+            return Err(error);
+        }
+    };
     for (path, _) in &replaced {
         files::sync_names(path).map_err(|source| cannot_write(path, source))?;
     }
+    unfinished.end()?;
     Ok(Done {
         backup: made,
         identity,
@@ -101,19 +91,78 @@ pub(super) fn restore(places: &Places, file: &Path) -> Result<Done, BackupError>
     })
 }
 
+/// Tells the next controller, if this restore is interrupted: some files are the backup's then, and others are not.
+struct Unfinished {
+    path: PathBuf,
+    /// An earlier one was.
+    was_there: bool,
+}
+
+impl Unfinished {
+    fn begin(store: &Path) -> Result<Self, BackupError> {
+        let path = unfinished(store);
+        let was_there = present(&path)?;
+        let written = files::replace(&path, b"", files::FILE_MODE).and_then(|()| files::sync_names(&path));
+        written.map_err(|source| cannot_write(&path, source))?;
+        Ok(Self { path, was_there })
+    }
+
+    /// All is the backup's.
+    fn end(&self) -> Result<(), BackupError> {
+        let removed = fs::remove_file(&self.path).and_then(|()| files::sync_names(&self.path));
+        removed.map_err(|source| cannot_write(&self.path, source))
+    }
+
+    /// All is as it was.
+    fn undo(&self) -> Result<(), BackupError> {
+        if self.was_there { Ok(()) } else { self.end() }
+    }
+}
+
+/// The files that were replaced, or were to be, each with the name under which the one before is kept.
+type Replaced = Vec<(PathBuf, Option<PathBuf>)>;
+
+/// Puts what is in a backup in its places. Returns whether the CA that is there stays.
+fn replace(
+    places: &Places,
+    parts: &[(Part, Vec<u8>)],
+    time: &str,
+    replaced: &mut Replaced,
+) -> Result<bool, BackupError> {
+    let mut keeps_ca = false;
+    for part in Part::iter() {
+        let path = places.path(part);
+        let restored = parts.iter().find(|(restored, _)| *restored == part);
+        let is_there = present(&path)?;
+        let is_ca = matches!(part, Part::Ca | Part::CaKey);
+        if restored.is_none() && (is_ca || !is_there) {
+            keeps_ca |= is_ca && is_there;
+            continue;
+        }
+        replaced.push((path.clone(), keep(&path, time)?));
+        let done = match restored {
+            Some((_, bytes)) => files::replace(&path, bytes, part.mode()),
+            // A token that was made after the backup does not outlast it.
+            None => remove_if_there(&path),
+        };
+        done.map_err(|source| cannot_write(&path, source))?;
+    }
+    Ok(keeps_ca)
+}
+
 /// Gives what was there its places again, as something cannot be restored: a part of a backup beside what is newer would bring back tokens
-/// that were revoked.
-fn put_back(replaced: &[(PathBuf, Option<PathBuf>)]) {
-    for (path, kept) in replaced.iter().rev() {
-        // Nothing else can be done about what fails here.
-        let _ = match kept {
-            None => fs::remove_file(path),
+/// that were revoked. Returns whether all of it was done.
+fn put_back(replaced: &Replaced) -> bool {
+    replaced.iter().rev().fold(true, |all, (path, kept)| {
+        let done = match kept {
+            None => remove_if_there(path),
             // Where it was not replaced yet, both are the same file, and both names stay.
             Some(kept) => fs::rename(kept, path)
                 .and_then(|()| move_beside(kept, path))
                 .and_then(|()| remove_if_there(kept)),
         };
-    }
+        all & done.is_ok()
+    })
 }
 
 fn lock(store: &Path) -> Result<Lock, BackupError> {

@@ -3,10 +3,13 @@ use std::{
     ops::{Deref, DerefMut},
 };
 
-use broker_codec::{EndpointId, data::ZeekString};
+use broker_codec::{
+    EndpointId,
+    data::{Excerpt, ZeekString},
+};
 use counters::Counters;
 use mgmt_api::{
-    AgentMessage, ControllerId, IdSource, LogLine, Now, Principal, State, WallClock,
+    AgentMessage, ControllerId, IdSource, LogLine, MESSAGE_BYTES_MAX, Now, Principal, State, WallClock,
     operator::{Event, EventKind, text},
 };
 
@@ -19,6 +22,9 @@ use super::{
     skew::Skew,
 };
 use crate::Counted;
+
+/// How long the message of an event may be, in bytes before escaping: the last output of a node, and what is said of it.
+const EVENT_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 
 /// One call of `step`: what has to happen, and what all clusters have in common.
 pub(super) struct Turn<'a> {
@@ -150,7 +156,7 @@ impl<'a> Turn<'a> {
             time: self.wall_clock(self.now).to_rfc3339(),
             cluster: cluster.into(),
             level,
-            message,
+            message: bounded(message),
             ..Event::default()
         };
         match about {
@@ -220,6 +226,16 @@ impl<'a> Turn<'a> {
     }
 }
 
+/// What events keep of a message: all of it, unless it is longer than any of ours should be.
+fn bounded(message: String) -> String {
+    if message.len() <= EVENT_BYTES_MAX {
+        return message;
+    }
+    Excerpt::new(message.as_bytes())
+        .at_most(EVENT_BYTES_MAX)
+        .to_string()
+}
+
 impl Deref for Turn<'_> {
     type Target = mgmt_api::Turn<Action>;
 
@@ -237,5 +253,17 @@ impl DerefMut for Turn<'_> {
 impl From<LogLine> for Action {
     fn from(LogLine { level, message }: LogLine) -> Self {
         Self::Log { level, message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_keep_no_more_of_a_message_than_its_beginning() {
+        let [longest, longer] = [EVENT_BYTES_MAX, EVENT_BYTES_MAX + 1].map(|bytes| "a".repeat(bytes));
+        assert_eq!(bounded(longest.clone()), longest);
+        assert_eq!(bounded(longer), format!("{longest}\u{2026} (4097 bytes)"));
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use broker_codec::data::{Excerpt, Port, ZeekString, is_hostile};
 use mgmt_api::{ClusterRole, Configuration, Node};
 
-use super::settings::Settings;
+use super::{peers::INSTANCE_NAME_BYTES_MAX, settings::Settings};
 
 /// How many instances a configuration may have.
 const INSTANCES_MAX: usize = 10_000;
@@ -16,10 +16,14 @@ const INSTANCES_MAX: usize = 10_000;
 /// How many nodes.
 const NODES_MAX: usize = 50_000;
 
+/// How many bytes are shown of a name that is too long.
+const SHOWN_MAX: usize = 64;
+
 /// Why a configuration cannot be staged, in Zeek's words, sorted by their bytes, and what this project adds; nothing if it can.
 pub(super) fn validate(config: &Configuration, settings: &Settings) -> Vec<ZeekString> {
-    // Nothing else of so many is looked at: others wait meanwhile.
-    let errors = too_many(config);
+    // Nothing else of so much is looked at: others wait meanwhile, and what is said of it would be as long.
+    let mut errors = [too_many(config), long_names(config)].concat();
+    errors.sort();
     if !errors.is_empty() {
         return errors;
     }
@@ -41,6 +45,21 @@ pub(super) fn validate(config: &Configuration, settings: &Settings) -> Vec<ZeekS
     .concat();
     errors.sort();
     errors
+}
+
+/// DIFFERENCE(readable-names): names are kept with every event, and an agent of such a name is refused.
+fn long_names(config: &Configuration) -> Vec<ZeekString> {
+    let instances = config.instances.iter().map(|instance| &instance.name);
+    let nodes = config.nodes.iter().flat_map(|node| [&node.name, &node.instance]);
+    let long = instances
+        .chain(nodes)
+        .filter(|name| name.len() > INSTANCE_NAME_BYTES_MAX);
+    let errors = long.collect::<BTreeSet<_>>().into_iter().map(|name| {
+        let name = name.excerpt(SHOWN_MAX);
+        format!("{name:?} is too long: names of instances and nodes may have {INSTANCE_NAME_BYTES_MAX} bytes")
+            .into()
+    });
+    errors.collect()
 }
 
 /// DIFFERENCE(readable-names): names are in logs, in tables and on terminals.

@@ -82,6 +82,8 @@ struct Runtime {
     /// Why the last write failed, if it did.
     store_trouble: Option<String>,
     certificates: Certificates,
+    /// The CA of the controller's own, if it has one.
+    authority: Option<Authority>,
     /// Renews the controller's own certificate, if it is of its own CA.
     renewing: Option<Renewing>,
     grants: Grants,
@@ -176,6 +178,7 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         store,
         store_trouble: restored.not_writable,
         certificates: Certificates::read(config.all_tls()),
+        authority: authority.clone(),
         renewing: None,
         grants,
         writes: BTreeMap::new(),

@@ -7,7 +7,7 @@ use mgmt_daemon::{
 };
 
 use super::{Daemon, Runtime, peers::PEER};
-use crate::{Counted, Measured, core::Input, http::Request};
+use crate::{Counted, Measured, authority::Authority, core::Input, http::Request};
 
 impl Runtime {
     pub(super) fn asked(&mut self, daemon: &Daemon, asked: Asked<Request>) -> Input {
@@ -53,8 +53,17 @@ impl Runtime {
                 "the last write of the configuration store failed: {error}; until one succeeds, nothing can be staged or deployed"
             )
         });
+        let directory = self.operators.lost_directory().map(|directory| {
+            format!(
+                "the directory {} is gone, and what is written there is lost: put it back, or restart the controller to begin anew",
+                directory.display()
+            )
+        });
+        let ca = self.authority.as_ref().and_then(Authority::failing);
         store
             .into_iter()
+            .chain(directory)
+            .chain(ca)
             .chain(self.certificates.failing(self.renewing.as_ref()))
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::OpenFlags;
 
 use super::{
-    FILE_NAME, StoreError,
+    FILE_NAME, StoreError, check_restored,
     sqlite::{Store, open_file},
 };
 
@@ -19,6 +19,7 @@ impl Store {
     /// As of [`Self::open`], and if the file cannot be written: [`Self::open`] then serves what it holds, and no deployment succeeds.
     pub fn check(dir: &Path) -> Result<(), StoreError> {
         let path = dir.join(FILE_NAME);
+        check_restored(&path)?;
         if !path.exists() {
             return Ok(());
         }

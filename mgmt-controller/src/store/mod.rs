@@ -27,7 +27,11 @@ mod sqlite;
 mod tests;
 mod thread;
 
-use std::{collections::BTreeMap, io, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
 
 use broker_codec::{binary, data};
 use mgmt_api::ControllerId;
@@ -44,6 +48,28 @@ pub(crate) const EMPTY: &str = "it is empty";
 
 /// The name of Zeek's store (`InitializeBrokerStoreForwarding`), which is the name of its file, too.
 pub const FILE_NAME: &str = "___sync_store_Management::Controller::Runtime::g_configs.sqlite";
+
+/// The file that is beside the store while a backup is restored.
+const UNFINISHED: &str = "restore.unfinished";
+
+/// The path of that file.
+pub(crate) fn unfinished(store: &Path) -> PathBuf {
+    store.with_file_name(UNFINISHED)
+}
+
+/// Checks that the store, and what belongs to it, is not what a restore has left that was interrupted.
+///
+/// # Errors
+///
+/// If it is.
+pub(crate) fn check_restored(store: &Path) -> Result<(), StoreError> {
+    let path = unfinished(store);
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(StoreError::Read { path, source }),
+        Ok(_) => Err(StoreError::HalfRestored { path }),
+    }
+}
 
 /// Keeps what has to be durable. Blocks; see [`StoreThread`].
 pub trait Persist: Send + 'static {
@@ -74,6 +100,10 @@ pub enum StoreError {
         "a crash has left a transaction in the store {path}, and to read it is to undo that: start the controller first"
     )]
     Unfinished { path: PathBuf },
+    #[error(
+        "a restore was interrupted ({path} is there), and files of before are beside files of the backup: repeat it (mgmt-controller store restore)"
+    )]
+    HalfRestored { path: PathBuf },
     /// The file is not a database, or a damaged one.
     #[error(
         "the store {path} is damaged or is no SQLite database ({detail}); it was left as it is: restore it from a \

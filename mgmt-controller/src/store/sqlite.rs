@@ -23,7 +23,7 @@ use rusqlite::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{FILE_NAME, Persist, Restored, StoreError, UnreadableRow, WriteError};
+use super::{FILE_NAME, Persist, Restored, StoreError, UnreadableRow, WriteError, check_restored};
 use crate::core::{Changes, Slot};
 
 /// The Broker release whose format we write; kept in the file, never checked by Broker.
@@ -66,6 +66,7 @@ impl Store {
             },
             LockError::File { path, source } => StoreError::Lock { path, source },
         })?;
+        check_restored(&path)?;
         let connection = connect(&path)?;
         let mut store = Self {
             connection,

@@ -179,4 +179,13 @@ fn a_cluster_has_only_so_many_instances_and_their_names_can_be_shown() {
         error(&staged(0, &["a\nb"])),
         r#"instance "a\nb" has characters in its name that cannot be shown"#
     );
+    let [longest, longer] = [1024, 1025].map(|bytes| "a".repeat(bytes));
+    assert_eq!(staged(0, &[&longest]), [], "it waits for the store");
+    assert_eq!(
+        error(&staged(0, &[&longer])),
+        format!(
+            r#""{}… (1025 bytes)" is too long: names of instances and nodes may have 1024 bytes"#,
+            &longer[..64]
+        )
+    );
 }

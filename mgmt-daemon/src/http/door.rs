@@ -97,7 +97,7 @@ pub struct Operators<Q> {
     last: u64,
     tcp: Option<TcpServer>,
     /// None if it cannot be had.
-    _socket: Option<ControlSocket>,
+    socket: Option<ControlSocket>,
 }
 
 /// An operator who waits for an answer.
@@ -193,8 +193,13 @@ impl<Q: Send + 'static> Operators<Q> {
             last: 0,
             tcp: TcpServer::open(http, &shared, under_way.clone(), routes.clone()).await?,
             durations: shared.durations.clone(),
-            _socket: ControlSocket::open(socket, routes, under_way, &shared.audit, &shared.counters),
+            socket: ControlSocket::open(socket, routes, under_way, &shared.audit, &shared.counters),
         })
+    }
+
+    /// The directory that the daemon works in, if that is gone: what is written there is lost. It is looked at every five seconds.
+    pub fn lost_directory(&self) -> Option<&std::path::Path> {
+        self.socket.as_ref()?.lost_directory()
     }
 
     /// Where it is served over TCP, if it is.

@@ -4,8 +4,11 @@ use std::{
     fs::{self, Metadata, Permissions},
     io,
     os::unix::fs::{PermissionsExt as _, lchown},
-    path::Path,
-    sync::Arc,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -52,6 +55,9 @@ const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct ControlSocket {
     task: JoinHandle<()>,
+    directory: PathBuf,
+    /// Whether that directory was gone at the last look.
+    is_lost: Arc<AtomicBool>,
 }
 
 impl ControlSocket {
@@ -85,9 +91,18 @@ impl ControlSocket {
     /// current directory.
     fn listen(config: &SocketConfig, routes: Router, counters: Counters<Counted>) -> io::Result<Self> {
         let listener = Listener::new(config.clone())?;
+        let (directory, is_lost) = (std::env::current_dir()?, Arc::default());
+        let look = (directory.clone(), Arc::clone(&is_lost));
         Ok(Self {
-            task: tokio::spawn(accept(listener, routes, OfGroup::new(counters))),
+            task: tokio::spawn(accept(listener, routes, OfGroup::new(counters), look)),
+            directory,
+            is_lost,
         })
+    }
+
+    /// The directory that the daemon works in, if that was gone at the last look.
+    pub(super) fn lost_directory(&self) -> Option<&Path> {
+        self.is_lost.load(Ordering::Relaxed).then_some(&self.directory)
     }
 }
 
@@ -152,6 +167,12 @@ impl Listener {
     }
 }
 
+/// Whether this path is that of the directory that the daemon works in.
+fn is_entered(directory: &Path) -> bool {
+    let [named, entered] = [directory, Path::new(".")].map(fs::metadata);
+    matches!((named, entered), (Ok(named), Ok(entered)) if files::is_same(&named, &entered))
+}
+
 /// Lets the users of a group connect.
 fn admit(path: &Path, gid: u32) {
     let admitted = lchown(path, None, Some(gid))
@@ -179,7 +200,12 @@ impl Drop for ControlSocket {
 }
 
 /// Connections end with this task.
-async fn accept(mut listener: Listener, routes: Router, mut of_group: OfGroup) {
+async fn accept(
+    mut listener: Listener,
+    routes: Router,
+    mut of_group: OfGroup,
+    (directory, is_lost): (PathBuf, Arc<AtomicBool>),
+) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     let mut look = interval(LOOK_INTERVAL);
@@ -194,6 +220,7 @@ async fn accept(mut listener: Listener, routes: Router, mut of_group: OfGroup) {
             accepted = accepted => accepted,
             _ = look.tick() => {
                 listener.keep(&mut trouble);
+                is_lost.store(!is_entered(&directory), Ordering::Relaxed);
                 continue;
             }
         };

@@ -13,7 +13,8 @@ const DAY: i64 = 24 * 60 * 60;
 const NOW: i64 = 1_800_000_000;
 
 fn authority() -> CertificateAuthority {
-    CertificateAuthority::create("CA", NOW - DAY..NOW + 100 * DAY).unwrap()
+    let key = PrivateKey::generate().unwrap();
+    CertificateAuthority::create("CA", key, NOW - DAY..NOW + 100 * DAY).unwrap()
 }
 
 fn issued(by: &CertificateAuthority, key: &PrivateKey, lifetime: i64) -> Certificate {
