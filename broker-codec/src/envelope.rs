@@ -3,6 +3,8 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::{
+    binary::{self, EncodeError},
+    data::Data,
     endpoint_id::EndpointId,
     frame::{self, FrameError, OPERATION_FRAME_MAX},
     topic::Topic,
@@ -83,6 +85,45 @@ pub struct Envelope {
     pub payload: Bytes,
 }
 
+/// The payload of a message that several receivers get, as far as it is the same: in two parts, one behind the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Payload {
+    /// What is the receiver's own.
+    pub own: Bytes,
+    /// What others get as well.
+    pub shared: Bytes,
+}
+
+impl Payload {
+    /// A value, none of which is shared.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be encoded.
+    pub fn of(data: &Data) -> Result<Self, EncodeError> {
+        let mut own = BytesMut::new();
+        binary::encode(data, &mut own)?;
+        Ok(Self {
+            own: own.freeze(),
+            shared: Bytes::new(),
+        })
+    }
+
+    /// All of it, in bytes.
+    pub fn len(&self) -> usize {
+        self.own.len() + self.shared.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All of it in one place.
+    pub fn to_bytes(&self) -> Bytes {
+        [&self.own[..], &self.shared[..]].concat().into()
+    }
+}
+
 impl Envelope {
     /// Bytes before the topic.
     pub const HEADER_LEN: usize = 37;
@@ -130,7 +171,12 @@ impl Envelope {
 
     /// Appends the envelope as a frame; on error nothing is appended.
     pub fn encode_frame(&self, out: &mut BytesMut) -> Result<(), FrameError> {
-        frame::put_header(self.encoded_len(), OPERATION_FRAME_MAX, out)?;
+        self.begin_frame(0, out)
+    }
+
+    /// The same for a payload that so many bytes follow, which are of the frame.
+    pub fn begin_frame(&self, more: usize, out: &mut BytesMut) -> Result<(), FrameError> {
+        frame::put_header(self.encoded_len().saturating_add(more), OPERATION_FRAME_MAX, out)?;
         self.encode(out);
         Ok(())
     }

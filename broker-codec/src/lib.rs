@@ -52,7 +52,7 @@ pub use data::Data;
 pub use elapsed::Elapsed;
 pub use endpoint::Endpoint;
 pub use endpoint_id::{EndpointId, ParseEndpointIdError};
-pub use envelope::{Envelope, EnvelopeKind};
+pub use envelope::{Envelope, EnvelopeKind, Payload};
 pub use error_code::ErrorCode;
 pub use filter::{FILTER_TOPICS_MAX, Filter};
 pub use recipients::Recipients;

@@ -42,7 +42,7 @@ struct State {
     items: VecDeque<Item>,
     bytes: usize,
     pongs: usize,
-    /// What was taken last keeps of its senders' credit.
+    /// What was taken last keeps of its senders' credit: of each frame that ended with that.
     taken: Vec<Hold>,
 }
 
@@ -59,6 +59,8 @@ enum Phase {
 #[derive(Debug)]
 struct Item {
     bytes: Bytes,
+    /// What follows in the same frame, if that has memory of its own.
+    rest: Bytes,
     kind: Kind,
     hold: Hold,
 }
@@ -71,6 +73,8 @@ pub(crate) enum Kind {
     Control,
     /// An answer, of which there are as many as the peer cares to provoke: see [`Queue::pongs`].
     Pong,
+    /// The rest of a frame whose beginning was taken.
+    Rest,
 }
 
 /// What waited when there was no room for one more.
@@ -93,12 +97,18 @@ impl Queue {
     /// Adds something; `hold` is kept until it is sent. Returns how many messages are dropped for want of room, this one possibly
     /// among them.
     pub(crate) fn push(&self, bytes: Bytes, kind: Kind, hold: Hold) -> usize {
+        self.push_parts([bytes, Bytes::new()], kind, hold)
+    }
+
+    /// The same for a frame in two parts, the second of which may be in other queues as well: it is not copied.
+    pub(crate) fn push_parts(&self, [bytes, rest]: [Bytes; 2], kind: Kind, hold: Hold) -> usize {
+        let len = bytes.len() + rest.len();
         let mut state = lock(&self.state);
         if state.phase != Phase::Open {
             return 0;
         }
         let mut dropped = 0;
-        if kind == Kind::Message && !self.has_room(&state, bytes.len()) {
+        if kind == Kind::Message && !self.has_room(&state, len) {
             if self.limits.when_full == WhenFull::Disconnect {
                 let (messages, bytes) = (state.items.len(), state.bytes);
                 state.clear();
@@ -106,19 +116,24 @@ impl Queue {
                 self.overflowed.notify_one();
                 return messages + 1;
             }
-            dropped = self.make_room(&mut state, bytes.len());
-            if !self.has_room(&state, bytes.len()) {
+            dropped = self.make_room(&mut state, len);
+            if !self.has_room(&state, len) {
                 return dropped + 1;
             }
         }
-        state.bytes += bytes.len();
+        state.bytes += len;
         state.pongs += usize::from(kind == Kind::Pong);
         // A connection that has something to send looks here when that is done. Waking one that is stuck for every message
         // would cost more than all others.
         if state.items.is_empty() {
             self.changed.notify_one();
         }
-        state.items.push_back(Item { bytes, kind, hold });
+        state.items.push_back(Item {
+            bytes,
+            rest,
+            kind,
+            hold,
+        });
         dropped
     }
 
@@ -129,7 +144,7 @@ impl Queue {
         state.pop()
     }
 
-    /// As [`Self::take`], but small frames come together, and a large one is not copied; says how many they are.
+    /// As [`Self::take`], but small frames come together, and a large one is not copied; says how many end with that.
     pub(crate) fn take_batch(&self) -> Option<(Bytes, usize)> {
         let mut state = lock(&self.state);
         state.taken.clear();
@@ -139,17 +154,15 @@ impl Queue {
             next.is_some_and(|next| len + next.bytes.len() <= BATCH_MAX)
         };
         if !next_fits(&state, first.len()) {
-            return Some((first, 1));
+            return Some((first, state.taken.len()));
         }
         let mut batch = BytesMut::with_capacity(BATCH_MAX);
         batch.put(first);
-        let mut count = 1;
         while next_fits(&state, batch.len()) {
             let Some(next) = state.pop() else { break };
             batch.put(next);
-            count += 1;
         }
-        Some((batch.freeze(), count))
+        Some((batch.freeze(), state.taken.len()))
     }
 
     /// How many pongs wait. The peer is not read from while these are too many: otherwise one that pings without reading
@@ -214,7 +227,7 @@ impl Queue {
             let Some(oldest) = oldest.and_then(|index| state.items.remove(index)) else {
                 break;
             };
-            state.bytes -= oldest.bytes.len();
+            state.bytes -= oldest.bytes.len() + oldest.rest.len();
             dropped += 1;
         }
         dropped
@@ -226,7 +239,16 @@ impl State {
         let item = self.items.pop_front()?;
         self.bytes -= item.bytes.len();
         self.pongs -= usize::from(item.kind == Kind::Pong);
-        self.taken.push(item.hold);
+        if item.rest.is_empty() {
+            self.taken.push(item.hold);
+        } else {
+            self.items.push_front(Item {
+                bytes: item.rest,
+                rest: Bytes::new(),
+                kind: Kind::Rest,
+                hold: item.hold,
+            });
+        }
         Some(item.bytes)
     }
 
@@ -317,6 +339,36 @@ mod tests {
             assert_eq!(taken(&queue).is_empty(), overflow.is_some());
             assert!(!queue.is_drained());
         }
+    }
+
+    #[test]
+    fn a_frame_in_two_parts_comes_and_goes_as_one_and_its_second_part_is_not_copied() {
+        let shared = Bytes::from(vec![7; BATCH_MAX]);
+        let queue = Queue::new(QueueLimits {
+            messages: 2,
+            bytes: 3 * BATCH_MAX,
+            when_full: WhenFull::DropOldest,
+        });
+        let push = |first: &'static str| {
+            let parts = [first.into(), shared.clone()];
+            queue.push_parts(parts, Kind::Message, Hold::default())
+        };
+        assert_eq!(
+            [push("1"), push("2"), push("3")],
+            [0, 0, 1],
+            "both parts of the oldest go"
+        );
+        assert_eq!(queue.take_batch(), Some(("2".into(), 0)));
+        // What has begun is finished.
+        assert_eq!([push("4"), push("5")], [1, 1]);
+        let (rest, count) = queue.take_batch().expect("the second part");
+        assert_eq!(
+            (rest.as_ptr(), rest.len(), count),
+            (shared.as_ptr(), BATCH_MAX, 1)
+        );
+        assert_eq!(queue.take_batch(), Some(("5".into(), 0)));
+        assert_eq!(queue.take_batch(), Some((shared.clone(), 1)));
+        assert_eq!(queue.take_batch(), None);
     }
 
     #[test]

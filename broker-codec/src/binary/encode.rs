@@ -10,6 +10,17 @@ pub fn encode(data: &Data, out: &mut BytesMut) -> Result<(), EncodeError> {
     write(data, 0, out)
 }
 
+/// The same for a value that is an element of so many lists.
+pub(crate) fn encode_within(data: &Data, depth: usize, out: &mut BytesMut) -> Result<(), EncodeError> {
+    write(data, depth, out)
+}
+
+/// Appends the beginning of a list, whose elements follow, or of a text, whose bytes do.
+pub(crate) fn begin(kind: Kind, len: usize, out: &mut BytesMut) -> Result<(), EncodeError> {
+    out.put_u8(kind.tag());
+    write_length(kind, len, out)
+}
+
 fn write(data: &Data, depth: usize, out: &mut BytesMut) -> Result<(), EncodeError> {
     let kind = data.kind();
     out.put_u8(kind.tag());

@@ -17,6 +17,7 @@ pub use crate::data::EncodeError;
 pub(crate) use decode::Cursor;
 pub use decode::{decode, decode_prefix};
 pub use encode::encode;
+pub(crate) use encode::{begin, encode_within};
 
 /// Bytes are not one Broker value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -53,12 +53,17 @@ impl Event {
 
     /// The value that travels, without copying the arguments.
     pub fn into_data(self) -> Data {
+        let metadata = self.metadata_data();
         let mut content = vec![Data::String(self.name), Data::Vector(self.args)];
-        if let Some(metadata) = self.metadata {
-            let pair = |(id, value)| Data::Vector(vec![Data::Count(id), value]);
-            content.push(Data::Vector(metadata.into_iter().map(pair).collect()));
-        }
+        content.extend(metadata);
         close(message_type::EVENT, content)
+    }
+
+    /// The list of metadata that travels, if there is one.
+    pub(super) fn metadata_data(&self) -> Option<Data> {
+        let pair = |(id, value): &(u64, Data)| Data::Vector(vec![Data::Count(*id), value.clone()]);
+        let metadata = self.metadata.as_ref()?;
+        Some(Data::Vector(metadata.iter().map(pair).collect()))
     }
 
     /// Reads the value that travels; an error names what is not event-shaped.

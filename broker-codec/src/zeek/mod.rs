@@ -6,6 +6,7 @@
 mod content;
 mod event;
 mod message;
+mod shared;
 mod view;
 
 #[cfg(test)]
@@ -14,4 +15,5 @@ mod tests;
 pub use content::message_type;
 pub use event::{Event, NETWORK_TIMESTAMP};
 pub use message::Message;
+pub use shared::{SharedEnd, SharedEvent};
 pub use view::MessageView;

@@ -55,6 +55,41 @@ fn events_travel_as_zeek_sends_them() {
 }
 
 #[test]
+fn an_event_that_is_shared_is_the_same_bytes_for_each_receiver_with_its_own_first_argument() {
+    for metadata in [None, Some(vec![]), Some(vec![(NETWORK_TIMESTAMP, Data::None)])] {
+        let arguments = |first: &str| vec![text(first), list([count(1), list([])]), Data::Boolean(true)];
+        let of = |first| Event {
+            args: arguments(first),
+            ..event(metadata.clone())
+        };
+        let shared = SharedEvent::new(&of("r")).unwrap();
+        for first in ["", "r", &"long".repeat(100)] {
+            let payload = shared.with(&text(first)).unwrap();
+            assert_eq!(payload.to_bytes(), encoded(&of(first).to_data()));
+            assert!(payload.own.len() < 100 + first.len());
+        }
+        let [one, other] = ["1", "2"].map(|first| shared.with(&text(first)).unwrap().shared);
+        assert_eq!(one.as_ptr(), other.as_ptr(), "it is not copied");
+    }
+}
+
+#[test]
+fn events_that_end_alike_are_the_same_bytes_and_share_their_end() {
+    let of = |last: String| Event {
+        args: vec![text("r"), text("prepare"), text(&last)],
+        ..event(Some(vec![]))
+    };
+    for (own, rest) in [("", ""), ("{", "}"), ("x", &"y".repeat(1000))] {
+        let end = SharedEnd::new(rest.as_bytes()).unwrap();
+        let mut others = of(String::new());
+        others.args.pop();
+        let payload = end.after(others, own.as_bytes()).unwrap();
+        assert_eq!(payload.to_bytes(), encoded(&of([own, rest].concat()).to_data()));
+        assert_eq!(payload.shared.len(), rest.len() + 2);
+    }
+}
+
+#[test]
 fn what_is_no_event_is_refused() {
     let name = || text("e");
     let event = |content: Vec<Data>| list([count(1), count(1), list(content)]);

@@ -8,7 +8,10 @@ use broker_codec::{
 };
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::FutureExt;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
+    task::yield_now,
+};
 use tracing::{debug, warn};
 
 use super::{Connection, inbound};
@@ -165,7 +168,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
             }
         };
         tokio::select! {
-            result = self.writer.write(&self.writing), if !self.writing.is_empty() => self.wrote(result)?,
+            result = self.writer.write(&self.writing), if !self.writing.is_empty() => {
+                self.wrote(result)?;
+                if !self.writing.is_empty() {
+                    // Each part that TLS takes is one that others wait for.
+                    yield_now().await;
+                }
+            }
             // DIFFERENCE(liveness): also of a peer that speaks, which is not silent, but takes nothing.
             () = stuck, if !self.writing.is_empty() => self.handle_stuck()?,
             result = self.reader.read_buf(&mut self.buffer), if reading => self.has_read(result)?,

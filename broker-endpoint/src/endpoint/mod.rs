@@ -16,6 +16,7 @@ pub(crate) mod config;
 pub(crate) mod counted;
 pub(crate) mod event;
 mod limits;
+mod publish;
 pub(crate) mod shared;
 #[cfg(test)]
 mod tests;
@@ -27,19 +28,11 @@ use std::{
     time::Duration,
 };
 
-use broker_codec::{
-    Data, EndpointId, Envelope, EnvelopeKind, Recipients, Topic,
-    binary::{self, EncodeError},
-    envelope::TTL_DEFAULT,
-    frame::FrameError,
-    peering::BYE_TIMEOUT,
-};
-use bytes::{Bytes, BytesMut};
+use broker_codec::{EndpointId, Topic, peering::BYE_TIMEOUT};
 use counters::Counters;
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, mpsc},
-    task::coop::consume_budget,
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -50,6 +43,7 @@ pub use counted::Counted;
 pub use event::{
     EndReason, EndpointEvent, Message, ParsePeerAddressError, PeerAddress, PeerInfo, PeeringError,
 };
+pub use publish::PublishError;
 
 use crate::{
     connect,
@@ -78,25 +72,6 @@ pub struct Endpoint {
 pub struct EndpointHandle {
     shared: Arc<Shared>,
     credit: Credit,
-}
-
-/// A message cannot be published.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PublishError {
-    #[error(transparent)]
-    Encode(#[from] EncodeError),
-    /// The message would be larger than [`EndpointConfig::message_max`].
-    #[error("message to {topic}: {source}")]
-    TooLong { topic: Topic, source: FrameError },
-    /// Zeek 6.1 and older close the connection for it.
-    #[error("topic is empty")]
-    EmptyTopic,
-    /// Nothing on such a topic leaves an endpoint.
-    #[error("topic {0} is reserved for use within an endpoint")]
-    LocalTopic(Topic),
-    #[error("endpoint has ended")]
-    Ended,
 }
 
 impl Endpoint {
@@ -284,94 +259,6 @@ impl EndpointHandle {
     /// If the filter would become too large to be announced.
     pub fn subscribe(&self, prefix: Topic) -> Result<(), EndpointError> {
         Ok(self.shared.call(|endpoint| endpoint.subscribe(prefix))?)
-    }
-
-    /// Sends a value to every peer that subscribed to a prefix of the topic.
-    ///
-    /// Never waits for a peer: of what waits for one that reads too slowly, the oldest is dropped. What one task publishes arrives in
-    /// its order. Nothing is acknowledged.
-    ///
-    /// # Errors
-    ///
-    /// See [`PublishError`].
-    pub async fn publish(&self, topic: Topic, data: &Data) -> Result<(), PublishError> {
-        self.publish_among(Recipients::all(), topic, data).await
-    }
-
-    /// As [`Self::publish`], but only to some of the peers that subscribed.
-    ///
-    /// # Errors
-    ///
-    /// See [`PublishError`].
-    pub async fn publish_among(
-        &self,
-        recipients: Recipients<EndpointId>,
-        topic: Topic,
-        data: &Data,
-    ) -> Result<(), PublishError> {
-        self.send(EndpointId::NIL, recipients, topic, data).await
-    }
-
-    /// Sends a value to one peer, whatever it subscribed to. If it is not there, the value is dropped and counted.
-    ///
-    /// # Errors
-    ///
-    /// See [`PublishError`].
-    pub async fn publish_to(
-        &self,
-        receiver: EndpointId,
-        topic: Topic,
-        data: &Data,
-    ) -> Result<(), PublishError> {
-        self.send(receiver, Recipients::all(), topic, data).await
-    }
-
-    async fn send(
-        &self,
-        receiver: EndpointId,
-        recipients: Recipients<EndpointId>,
-        topic: Topic,
-        data: &Data,
-    ) -> Result<(), PublishError> {
-        if topic.is_empty() {
-            return Err(PublishError::EmptyTopic);
-        }
-        if topic.is_local_only() {
-            return Err(PublishError::LocalTopic(topic));
-        }
-        let mut payload = BytesMut::new();
-        binary::encode(data, &mut payload)?;
-        let envelope = Envelope {
-            sender: self.shared.id,
-            receiver,
-            kind: EnvelopeKind::Data,
-            ttl: TTL_DEFAULT,
-            topic,
-            payload: payload.freeze(),
-        };
-        let max = self.shared.config.message_max;
-        let len = envelope.encoded_len();
-        let mut frame = BytesMut::new();
-        let encoded = match u32::try_from(len) {
-            Ok(len) if len <= max => envelope.encode_frame(&mut frame),
-            _ => Err(FrameError::Unsendable { len, max }),
-        };
-        let route = Envelope {
-            payload: Bytes::new(),
-            ..envelope
-        };
-        if let Err(source) = encoded {
-            let topic = route.topic;
-            return Err(PublishError::TooLong { topic, source });
-        }
-        if self.shared.stopped.is_cancelled() {
-            return Err(PublishError::Ended);
-        }
-        let hold = self.credit.hold(frame.len());
-        self.shared.publish(&route, &frame.freeze(), &recipients, &hold);
-        // However much is published, connections get their turns to send it.
-        consume_budget().await;
-        Ok(())
     }
 
     /// The peers that there are now, ascending by id.

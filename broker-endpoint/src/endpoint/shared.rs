@@ -221,11 +221,11 @@ impl Shared {
             .collect()
     }
 
-    /// Puts a frame into the queues of those for whom the envelope, which has no payload, is.
+    /// Puts a frame, in two parts, into the queues of those for whom the envelope, which has no payload, is.
     pub(crate) fn publish(
         &self,
         route: &Envelope,
-        frame: &Bytes,
+        frame: &[Bytes; 2],
         recipients: &Recipients<EndpointId>,
         hold: &Hold,
     ) {
@@ -241,7 +241,7 @@ impl Shared {
             let Some(entry) = connections.get_mut(&conn) else {
                 continue;
             };
-            let dropped = entry.queue.push(frame.clone(), Kind::Message, hold.clone());
+            let dropped = entry.queue.push_parts(frame.clone(), Kind::Message, hold.clone());
             self.counters.add(Counted::Overflowed, dropped);
             let was_overflowing = std::mem::replace(&mut entry.overflowing, dropped > 0);
             if dropped > 0 && !was_overflowing {

@@ -12,6 +12,7 @@ use crate::credit::Credit;
 #[derive(Clone, Debug)]
 pub struct Publisher {
     jobs: mpsc::Sender<Job>,
+    hub: Arc<Hub>,
     credit: Credit,
 }
 
@@ -29,17 +30,17 @@ impl Publisher {
     /// A publisher, and the task that writes what is published.
     pub(super) fn start(hub: Arc<Hub>) -> (Self, AbortOnDropHandle<()>) {
         let (jobs, queue) = mpsc::channel(Self::PUBLICATIONS_MAX);
-        let task = AbortOnDropHandle::new(tokio::spawn(deliver(queue, hub)));
+        let task = AbortOnDropHandle::new(tokio::spawn(deliver(queue, Arc::clone(&hub))));
         let credit = Credit::none();
-        (Self { jobs, credit }, task)
+        (Self { jobs, hub, credit }, task)
     }
 
     /// A publisher whose messages keep the credit of another one until clients have taken them.
     #[must_use]
     pub fn with_credit(&self, credit: &Credit) -> Self {
         Self {
-            jobs: self.jobs.clone(),
             credit: credit.clone(),
+            ..self.clone()
         }
     }
 
@@ -57,6 +58,14 @@ impl Publisher {
     /// As [`Self::publish`], to one client, whatever it may hear: an answer to what it has asked.
     pub async fn answer(&self, client: u64, message: DataMessage) {
         self.send(To::One(client), message).await;
+    }
+
+    /// Whether a client gets what is published on this topic. If none does, it need not be made.
+    pub fn is_heard(&self, topic: &[u8]) -> bool {
+        !self
+            .hub
+            .recipients(topic, &To::Listeners(Recipients::all()))
+            .is_empty()
     }
 
     async fn send(&self, to: To, message: DataMessage) {

@@ -11,7 +11,7 @@ mod slow;
 
 use std::{net::SocketAddr, time::Duration};
 
-use broker_codec::handshake::Role;
+use broker_codec::{Data, handshake::Role};
 use testkit::ReservedPort;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex},

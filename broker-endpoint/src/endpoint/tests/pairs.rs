@@ -1,6 +1,6 @@
 //! Two endpoints of ours.
 
-use broker_codec::{Data, peering::PeeringEnd};
+use broker_codec::{Data, Payload, peering::PeeringEnd};
 
 use super::*;
 
@@ -176,8 +176,15 @@ async fn a_direct_message_needs_no_subscription_and_reaches_one() {
         .publish_to(one.id(), topic("private"), &Data::Count(1))
         .await
         .expect("sent");
+    let text = Payload::of(&Data::String("ab".into())).expect("encoded").own;
+    let (own, shared) = (text.slice(..3), text.slice(3..));
+    handle
+        .publish_encoded_to(one.id(), topic("private"), Payload { own, shared })
+        .await
+        .expect("sent");
     handle.publish(topic("all"), &Data::Count(2)).await.expect("sent");
     assert_eq!(message(&mut one).await.data, Data::Count(1));
+    assert_eq!(message(&mut one).await.data, Data::String("ab".into()));
     assert_eq!(message(&mut one).await.data, Data::Count(2));
     assert_eq!(message(&mut other).await.data, Data::Count(2));
 
