@@ -30,7 +30,7 @@ use crate::{
 /// Connects to an address until told to stop; without an interval, once.
 ///
 /// After the loss of a peering the next attempt follows at once, as Broker's does, unless the interval since the last one has
-/// not passed.
+/// not passed. The interval is a little [longer](jittered) by chance.
 pub(crate) async fn run(
     shared: &Arc<Shared>,
     address: &PeerAddress,
@@ -46,8 +46,9 @@ pub(crate) async fn run(
         stop,
     };
     while let Some(pause) = dialer.attempt(retry).await {
+        let chance = getrandom::u32().unwrap_or_default();
         tokio::select! {
-            () = sleep(pause) => {}
+            () = sleep(jittered(pause, chance)) => {}
             () = stop.cancelled() => break,
         }
     }
@@ -182,6 +183,15 @@ const fn pause_after(lasted: Duration, retry: Duration) -> Duration {
     retry.saturating_sub(lasted)
 }
 
+/// A pause that is longer by up to a quarter, by chance: peers that have lost the same endpoint at the same moment do not all come back at the same
+/// moment.
+///
+/// DIFFERENCE(retry-jitter): Broker waits as long as it is told.
+fn jittered(pause: Duration, chance: u32) -> Duration {
+    let more = (pause / 4).mul_f64(f64::from(chance) / f64::from(u32::MAX));
+    pause.saturating_add(more)
+}
+
 type Opened = (Connection, Transport<Socket>);
 
 /// Connects to the first address that lets us, each for at most `limit`; otherwise says why none did.
@@ -244,6 +254,15 @@ mod tests {
         assert_eq!(pause_after(retry, retry), Duration::ZERO);
         assert_eq!(pause_after(second, retry), Duration::from_secs(9));
         assert_eq!(pause_after(Duration::ZERO, retry), retry);
+    }
+
+    #[test]
+    fn attempts_are_spread_over_a_quarter_of_the_interval() {
+        let retry = Duration::from_secs(4);
+        let pauses = [0, u32::MAX / 2, u32::MAX].map(|chance| jittered(retry, chance).as_millis());
+        assert_eq!(pauses, [4000, 4500, 5000]);
+        assert_eq!(jittered(Duration::ZERO, u32::MAX), Duration::ZERO);
+        assert_eq!(jittered(Duration::MAX, u32::MAX), Duration::MAX);
     }
 
     #[tokio::test]

@@ -7,8 +7,8 @@ use tokio::sync::Notify;
 
 use crate::{credit::Hold, sync::lock};
 
-/// Up to this size, frames that wait are sent together.
-const BATCH_MAX: usize = 16 * 1024;
+/// Up to this size, in bytes, what waits is sent together.
+pub(crate) const BATCH_MAX: usize = 16 * 1024;
 
 /// A queue that is bounded in messages and bytes. Putting something in never waits: it is done for all connections alike, and must not
 /// depend on one of them.
@@ -144,22 +144,23 @@ impl Queue {
         state.pop()
     }
 
+    /// Takes what is to be sent together with what was taken since [`Self::take`], of which there are so many bytes.
+    pub(crate) fn take_more(&self, taken: usize) -> Option<Bytes> {
+        lock(&self.state).pop_fitting(taken)
+    }
+
     /// As [`Self::take`], but small frames come together, and a large one is not copied; says how many end with that.
     pub(crate) fn take_batch(&self) -> Option<(Bytes, usize)> {
         let mut state = lock(&self.state);
         state.taken.clear();
         let first = state.pop()?;
-        let next_fits = |state: &State, len: usize| {
-            let next = state.items.front();
-            next.is_some_and(|next| len + next.bytes.len() <= BATCH_MAX)
-        };
-        if !next_fits(&state, first.len()) {
+        let Some(second) = state.pop_fitting(first.len()) else {
             return Some((first, state.taken.len()));
-        }
+        };
         let mut batch = BytesMut::with_capacity(BATCH_MAX);
         batch.put(first);
-        while next_fits(&state, batch.len()) {
-            let Some(next) = state.pop() else { break };
+        batch.put(second);
+        while let Some(next) = state.pop_fitting(batch.len()) {
             batch.put(next);
         }
         Some((batch.freeze(), state.taken.len()))
@@ -250,6 +251,15 @@ impl State {
             });
         }
         Some(item.bytes)
+    }
+
+    /// The next one, if it fits into a batch that has so many bytes.
+    fn pop_fitting(&mut self, batch: usize) -> Option<Bytes> {
+        let next = self.items.front()?;
+        if batch.saturating_add(next.bytes.len()) > BATCH_MAX {
+            return None;
+        }
+        self.pop()
     }
 
     fn clear(&mut self) {

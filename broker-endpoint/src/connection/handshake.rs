@@ -85,7 +85,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             }
             let evicted = async {
                 match &connection.handshake {
-                    Some(place) => place.pending.evicted().await,
+                    Some(place) => place.evicted().await,
                     None => std::future::pending().await,
                 }
             };

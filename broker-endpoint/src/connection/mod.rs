@@ -28,7 +28,7 @@ use crate::{
         event::{EndReason, EndpointEvent, PeerAddress, PeerInfo, PeeringError},
         shared::{Link, Shared},
     },
-    listen::pending::Place,
+    listen::handshakes::Place,
     tls::Transport,
 };
 
@@ -52,11 +52,22 @@ pub(crate) struct Connection {
 }
 
 /// The place of an accepted connection that is in its handshake.
+#[derive(Default)]
 pub(crate) struct HandshakePlace {
-    /// In all.
-    pub(crate) pending: Place,
-    /// Among those of its address.
+    /// In all, unless the peer was silent for all the time that it had.
+    pub(crate) in_all: Option<Place>,
+    /// Among those of its address, likewise.
     pub(crate) of_address: Option<OwnedSemaphorePermit>,
+}
+
+impl HandshakePlace {
+    /// Returns when the handshake has to end.
+    pub(crate) async fn evicted(&self) {
+        match &self.in_all {
+            Some(place) => place.evicted().await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// How many bytes may wait in the system for a peer that has no room for them. What waits in our own queue can still be dropped,

@@ -32,7 +32,8 @@ pub struct EndpointConfig {
     pub connections_max: usize,
     /// How many of these may come from one address. For this limit and those below, a /64 network of IPv6 is one address.
     pub connections_per_address_max: usize,
-    /// How many accepted connections may be in their handshake at a time. When there is one more, the oldest is closed.
+    /// How many accepted connections may be in their handshake at a time. Further ones wait, in order; but one of an address that has more
+    /// is closed for one of another address, and one that has taken a third of its time for one that waits.
     pub handshakes_max: usize,
     /// How many of these may come from one address; further ones wait, in order. A handshake that failed counts for five
     /// seconds more.

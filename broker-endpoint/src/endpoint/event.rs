@@ -205,15 +205,15 @@ pub enum PeeringError {
     },
     #[error(transparent)]
     Handshake(#[from] Close),
-    /// Too many connections had not completed their handshake, and this one was silent or the oldest.
+    /// Too many connections had not completed their handshake, and this one was silent, took too long, or was one of too many of its address.
     #[error(
         "evicted: too many connections have not completed their handshake; a firewall can keep out those that are no peers"
     )]
     Evicted,
-    /// The connection waited in vain for a place among the handshakes of its address.
+    /// The connection waited in vain for a place among the handshakes of its address, or among all.
     #[error(
-        "timed out before its handshake began: {max} handshakes of its address were in progress or had just failed; correct the peers \
-         there that fail"
+        "timed out before its handshake began: {max} handshakes of its address, or as many as there may be in all, were in progress or had just \
+         failed; correct the peers that fail"
     )]
     TooManyHandshakes {
         /// So many handshakes of one address may be in progress.

@@ -87,7 +87,7 @@ impl Address {
 }
 
 /// What counts as one address: of IPv6 the /64 network, of which one machine may have all.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let network = u128::from(address) & !u128::from(u64::MAX);

@@ -15,7 +15,7 @@
 pub(crate) mod config;
 pub(crate) mod counted;
 pub(crate) mod event;
-mod limits;
+pub(crate) mod limits;
 mod publish;
 pub(crate) mod shared;
 #[cfg(test)]
@@ -49,7 +49,7 @@ use crate::{
     connect,
     credit::Credit,
     error::EndpointError,
-    listen::{self, pending::Pending},
+    listen::{self, handshakes::Handshakes, pending::Pending},
     sync::lock,
     tls::{Acceptance, Connection, RenewTls, TlsContext},
 };
@@ -102,7 +102,7 @@ impl Endpoint {
             protection: tls.map_or(Connection::Plaintext, Connection::Tls),
             limits: limits::Limits::new(&config),
             waiting: Pending::default(),
-            handshakes: Pending::default(),
+            handshakes: Handshakes::new(config.handshakes_max, config.handshake_timeout / 3),
             leave: CancellationToken::new(),
             stopped: CancellationToken::new(),
             dialers: Mutex::default(),

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     credit::Hold,
-    listen::pending::Pending,
+    listen::{handshakes::Handshakes, pending::Pending},
     queue::{Kind, Queue, QueueLimits, WhenFull},
     tls::{Acceptance, Connection},
 };
@@ -49,7 +49,7 @@ pub(crate) struct Shared {
     /// The accepted connections whose handshake has not begun.
     pub(crate) waiting: Pending,
     /// The accepted connections that are in their handshake.
-    pub(crate) handshakes: Pending,
+    pub(crate) handshakes: Handshakes,
     /// Cancelled when all connections are to end in good order.
     pub(super) leave: CancellationToken,
     /// Cancelled when all tasks are to end at once.

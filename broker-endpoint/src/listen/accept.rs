@@ -21,7 +21,7 @@ use super::{incoming::Incoming, pending::Place};
 use crate::{
     connection::{self, Connection, HandshakePlace, Outcome, awaited::Awaited},
     credit::Credits,
-    endpoint::{counted::Counted, event::PeeringError, shared::Shared},
+    endpoint::{counted::Counted, event::PeeringError, limits::network, shared::Shared},
     error::with_causes,
     socket::Socket,
     time::at,
@@ -193,9 +193,9 @@ impl Accepted {
         }
     }
 
-    /// Waits until the peer has sent something, and then for a place among the handshakes of its address. There is none if the
-    /// peer was silent for all the time that it has.
-    async fn turn(&self, waiting: &mut Place) -> Result<Option<OwnedSemaphorePermit>, PeeringError> {
+    /// Waits until the peer has sent something, and then for a place among the handshakes of its address and among all. There is none if
+    /// the peer was silent for all the time that it has.
+    async fn turn(&self, waiting: &mut Place) -> Result<HandshakePlace, PeeringError> {
         let deadline = self.shared.instant(self.deadline);
         let mut byte = [0];
         let has_spoken = tokio::select! {
@@ -204,24 +204,29 @@ impl Accepted {
             () = self.stop.cancelled() => return Err(PeeringError::ShuttingDown),
         };
         if !has_spoken {
-            return Ok(None);
+            return Ok(HandshakePlace::default());
         }
         waiting.spoke();
-        let handshakes = self.shared.limits.handshakes(self.address.ip());
         tokio::select! {
-            place = timeout_at(deadline, handshakes.acquire_owned()) => match place {
-                // The semaphore is never closed.
-                Ok(place) => Ok(place.ok()),
-                Err(_) => Err(PeeringError::TooManyHandshakes {
-                    max: self.shared.config.handshakes_per_address_max,
-                }),
-            },
+            place = timeout_at(deadline, self.place()) => place.map_err(|_| PeeringError::TooManyHandshakes {
+                max: self.shared.config.handshakes_per_address_max,
+            }),
             () = waiting.evicted() => Err(PeeringError::Evicted),
             () = self.stop.cancelled() => Err(PeeringError::ShuttingDown),
         }
     }
 
-    async fn shake(self, place: Option<OwnedSemaphorePermit>) -> Served {
+    async fn place(&self) -> HandshakePlace {
+        let address = self.address.ip();
+        let of_address = self.shared.limits.handshakes(address).acquire_owned().await;
+        HandshakePlace {
+            in_all: Some(self.shared.handshakes.enter(network(address)).await),
+            // The semaphore is never closed.
+            of_address: of_address.ok(),
+        }
+    }
+
+    async fn shake(self, place: HandshakePlace) -> Served {
         let Self {
             shared,
             stream,
@@ -230,19 +235,15 @@ impl Accepted {
             stop,
         } = self;
         shared.counters.increment(Counted::Accepted);
-        let pending = shared.handshakes.enter_limited(shared.config.handshakes_max);
         let credits = Credits::new();
         let socket = Socket::new(stream, Arc::clone(&credits));
         let timeout = deadline.saturating_sub(shared.now());
         let accepted = tokio::select! {
             accepted = shared.acceptance.accept(socket, timeout) => accepted.map_err(PeeringError::from),
-            () = pending.evicted() => Err(PeeringError::Evicted),
+            () = place.evicted() => Err(PeeringError::Evicted),
             () = stop.cancelled() => Err(PeeringError::ShuttingDown),
         };
-        let mut handshake = Some(HandshakePlace {
-            pending,
-            of_address: place,
-        });
+        let mut handshake = Some(place);
         let outcome = match accepted {
             Ok(transport) => {
                 let mut connection = Connection {

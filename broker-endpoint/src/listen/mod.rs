@@ -1,6 +1,7 @@
 //! Listening and accepting.
 
 mod accept;
+pub(crate) mod handshakes;
 pub(crate) mod incoming;
 pub mod pending;
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::sync::lock;
 
-/// Accepted connections that are not peers or clients yet. When one of them has to go, it is the one that has been silent for
+/// Accepted connections that are not peers or clients yet, and not in a handshake of Broker's. When one of them has to go, it is the one that has been silent for
 /// longest, or if none is silent the oldest.
 #[derive(Clone, Debug, Default)]
 pub struct Pending(Arc<Mutex<State>>);

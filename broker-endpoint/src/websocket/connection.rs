@@ -40,7 +40,7 @@ use super::{
 };
 use crate::{
     credit::{Credits, Hold},
-    queue::Overflow,
+    queue::{BATCH_MAX, Overflow},
     tls::PeerCertificate,
 };
 
@@ -386,7 +386,8 @@ fn frame_limits(config: &WebSocketConfig) -> protocol::WebSocketConfig {
     // DIFFERENCE(message-limit): Zeek's server takes frames and messages of any length (W-25).
     protocol::WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_LEN)
-        .write_buffer_size(0)
+        // What is sent together is written at once, when it is flushed.
+        .write_buffer_size(BATCH_MAX)
         .max_write_buffer_size(WRITE_BUFFER_MAX)
         .max_message_size(Some(config.message_max))
         .max_frame_size(Some(config.message_max))

@@ -57,7 +57,8 @@ impl Outbound {
         sent
     }
 
-    /// Sends what waits, as it comes. Ends when the queue is drained, or with an error of the connection.
+    /// Sends what waits, as it comes: all that waits at a time together, up to [`BATCH_MAX`](crate::queue::BATCH_MAX). Ends when the queue
+    /// is drained, or with an error of the connection.
     pub(super) async fn write<W>(&self, sink: &mut W, counters: &Counters<Counted>) -> tungstenite::Result<()>
     where
         W: Sink<Message, Error = tungstenite::Error> + Unpin,
@@ -67,10 +68,9 @@ impl Outbound {
             if let Some(payload) = ping {
                 self.write_ping(sink, payload).await?;
             } else if let Some(text) = self.queue.take() {
-                let len = text.len();
-                self.write_fragments(sink, text).await?;
-                counters.increment(Counted::MessagesOut);
-                counters.add(Counted::BytesOut, len);
+                let (count, bytes) = self.write_batch(sink, text).await?;
+                counters.add(Counted::MessagesOut, count);
+                counters.add(Counted::BytesOut, bytes);
             } else if self.queue.is_drained() {
                 return Ok(());
             } else {
@@ -79,47 +79,60 @@ impl Outbound {
         }
     }
 
-    async fn write_fragments<W>(&self, sink: &mut W, mut rest: Bytes) -> Result<(), tungstenite::Error>
+    /// Sends a message, and with it those that wait and are short; returns how many messages and bytes these were.
+    async fn write_batch<W>(&self, sink: &mut W, first: Bytes) -> tungstenite::Result<(usize, usize)>
     where
         W: Sink<Message, Error = tungstenite::Error> + Unpin,
     {
+        let (mut count, mut bytes) = (1, first.len());
+        self.feed_fragments(sink, first).await?;
+        while let Some(next) = self.queue.take_more(bytes) {
+            count += 1;
+            bytes += next.len();
+            self.feed_fragments(sink, next).await?;
+        }
+        sink.flush().await?;
+        Ok((count, bytes))
+    }
+
+    /// Hands a message to the connection, which has sent all but the last fragment then.
+    async fn feed_fragments<W>(&self, sink: &mut W, mut rest: Bytes) -> tungstenite::Result<()>
+    where
+        W: Sink<Message, Error = tungstenite::Error> + Unpin,
+    {
+        let fragment =
+            |bytes, kind, is_last| Message::Frame(Frame::message(bytes, OpCode::Data(kind), is_last));
         let mut kind = Data::Text;
         while rest.len() >= 2 * FRAGMENT_LEN {
-            let fragment = rest.split_to(FRAGMENT_LEN);
-            send(
-                sink,
-                Message::Frame(Frame::message(fragment, OpCode::Data(kind), false)),
-            )
-            .await?;
+            feed(sink, fragment(rest.split_to(FRAGMENT_LEN), kind, false)).await?;
+            sink.flush().await?;
             kind = Data::Continue;
             let ping = lock(&self.ping).clone();
             if let Some(payload) = ping {
                 self.write_ping(sink, payload).await?;
             }
         }
-        send(
-            sink,
-            Message::Frame(Frame::message(rest, OpCode::Data(kind), true)),
-        )
-        .await
+        feed(sink, fragment(rest, kind, true)).await
     }
 
-    async fn write_ping<W>(&self, sink: &mut W, payload: Bytes) -> Result<(), tungstenite::Error>
+    async fn write_ping<W>(&self, sink: &mut W, payload: Bytes) -> tungstenite::Result<()>
     where
         W: Sink<Message, Error = tungstenite::Error> + Unpin,
     {
-        send(sink, Message::Ping(payload)).await?;
+        feed(sink, Message::Ping(payload)).await?;
+        sink.flush().await?;
         *lock(&self.ping) = None;
         Ok(())
     }
 }
 
-async fn send<W>(sink: &mut W, mut message: Message) -> Result<(), tungstenite::Error>
+/// Hands a frame to the connection, which sends it when it is flushed at the latest.
+async fn feed<W>(sink: &mut W, mut message: Message) -> tungstenite::Result<()>
 where
     W: Sink<Message, Error = tungstenite::Error> + Unpin,
 {
     loop {
-        match sink.send(message).await {
+        match sink.feed(message).await {
             // Answers to pings took the buffer while the client did not read.
             Err(tungstenite::Error::WriteBufferFull(returned)) => message = *returned,
             done => return done,
@@ -138,10 +151,14 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
+    use crate::queue::BATCH_MAX;
 
-    /// A sink that takes everything.
+    /// A sink that takes everything, and what it has taken when it was flushed.
     #[derive(Default)]
-    struct Taken(Vec<Message>);
+    struct Taken {
+        fed: Vec<Message>,
+        flushed: Vec<Vec<Message>>,
+    }
 
     impl Sink<Message> for Taken {
         type Error = tungstenite::Error;
@@ -151,11 +168,13 @@ mod tests {
         }
 
         fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Self::Error> {
-            self.0.push(message);
+            self.fed.push(message);
             Ok(())
         }
 
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            let fed = std::mem::take(&mut self.fed);
+            self.flushed.push(fed);
             Poll::Ready(Ok(()))
         }
 
@@ -165,14 +184,22 @@ mod tests {
     }
 
     /// What is sent now, and whether that was all for ever.
-    fn sent(outbound: &Outbound) -> (Vec<String>, bool) {
+    fn sent(outbound: &Outbound) -> (Vec<Vec<Message>>, bool) {
         let mut taken = Taken::default();
         let ended = outbound
             .write(&mut taken, &Counters::default())
             .now_or_never()
             .is_some();
-        let payload = |message: Message| String::from_utf8(message.into_data().to_vec()).unwrap();
-        (taken.0.into_iter().map(payload).collect(), ended)
+        assert_eq!(taken.fed, [], "everything is flushed");
+        (taken.flushed, ended)
+    }
+
+    fn texts(flushed: &[Vec<Message>]) -> Vec<Vec<String>> {
+        let payload = |message: &Message| String::from_utf8(message.clone().into_data().to_vec()).unwrap();
+        flushed
+            .iter()
+            .map(|messages| messages.iter().map(payload).collect())
+            .collect()
     }
 
     #[test]
@@ -185,14 +212,38 @@ mod tests {
             !outbound.ping("another".to_owned()),
             "the first one is not sent yet"
         );
-        assert_eq!(
-            sent(&outbound),
-            (vec!["another".to_owned(), "1".to_owned(), "2".to_owned()], false)
-        );
+        let (flushed, ended) = sent(&outbound);
+        assert_eq!(texts(&flushed), [vec!["another"], vec!["1", "2"]]);
+        assert!(!ended);
         assert!(outbound.ping("ping".to_owned()));
         outbound.push("3".into(), Hold::default());
         outbound.queue.drain();
         outbound.push("too late".into(), Hold::default());
-        assert_eq!(sent(&outbound), (vec!["ping".to_owned(), "3".to_owned()], true));
+        let (flushed, ended) = sent(&outbound);
+        assert_eq!(texts(&flushed), [["ping"], ["3"]]);
+        assert!(ended);
+    }
+
+    #[test]
+    fn what_waits_is_sent_together_as_far_as_it_is_short() {
+        let outbound = Outbound::new(1000, 1 << 20);
+        let count = BATCH_MAX / 100 + 1;
+        let lens = [vec![100; count], vec![2 * FRAGMENT_LEN, 1]].concat();
+        for len in lens {
+            outbound.push(vec![b'x'; len].into(), Hold::default());
+        }
+        let (flushed, _) = sent(&outbound);
+        let len = |message: &Message| message.clone().into_data().len();
+        let lens = |messages: &Vec<Message>| messages.iter().map(len).collect::<Vec<_>>();
+        assert_eq!(
+            flushed.iter().map(lens).collect::<Vec<_>>(),
+            [
+                vec![100; count - 1],
+                vec![100],
+                vec![FRAGMENT_LEN],
+                vec![FRAGMENT_LEN],
+                vec![1]
+            ]
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Requests of controllers on their way: taken on, kept, answered, given up.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use broker_codec::{EndpointId, data::ZeekString};
 use mgmt_api::{

@@ -52,7 +52,7 @@ pub static COMMON: &[Setting] = &[
     Setting::new(
         "connect_retry",
         "1sec",
-        "Time between attempts to connect over Broker; `0sec` for one attempt only",
+        "Time between attempts to connect over Broker, and up to a quarter more by chance; `0sec` for one attempt only",
     )
     .zeek(&["Management::connect_retry"]),
     Setting::new("disable_ssl", "F", "Broker connections without TLS").zeek(&["Broker::disable_ssl"]),

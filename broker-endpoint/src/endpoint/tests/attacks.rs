@@ -177,6 +177,75 @@ async fn handshakes_of_one_address_wait_for_each_other() {
     assert_eq!(counters.get(Counted::AcceptFailures), 0, "{counters:?}");
 }
 
+/// So many peers come at once.
+const CROWD: u8 = 100;
+
+#[tokio::test]
+async fn peers_that_come_at_once_wait_for_each_other_and_none_is_evicted() {
+    let mut endpoint = start(EndpointConfig {
+        handshakes_max: 4,
+        ..small()
+    });
+    let address = listen(&endpoint, "127.0.0.1").await;
+    let mut coming = JoinSet::new();
+    for number in 1..=CROWD {
+        coming.spawn(subscriber_from(number, number, address));
+    }
+    for _ in 1..=CROWD {
+        peer_added(&mut endpoint).await;
+    }
+    let _peers = coming.join_all().await;
+    check_crowd(&endpoint);
+}
+
+#[tokio::test]
+async fn peers_behind_one_address_are_served_at_once_and_again_when_the_endpoint_returns() {
+    raise_file_limit();
+    let port = ReservedPort::new("127.0.0.1");
+    let retry = Some(Duration::from_millis(100));
+    let mut endpoint = start(patient());
+    let handle = endpoint.handle();
+    handle.listen("127.0.0.1", port.port()).await.expect("listening");
+    let mut crowd = Vec::new();
+    for _ in 1..=CROWD {
+        let peer = start(patient());
+        peer.handle().peer(port.address().into(), retry);
+        crowd.push(peer);
+    }
+    for restart in [false, true] {
+        if restart {
+            drop(endpoint);
+            for peer in &mut crowd {
+                peer_lost(peer).await;
+            }
+            endpoint = start(patient());
+            let handle = endpoint.handle();
+            handle.listen("127.0.0.1", port.port()).await.expect("listening");
+        }
+        for _ in 1..=CROWD {
+            peer_added(&mut endpoint).await;
+        }
+        for peer in &mut crowd {
+            peer_added_at_last(peer).await;
+        }
+        check_crowd(&endpoint);
+    }
+}
+
+/// All have been served at the first attempt that reached the endpoint.
+fn check_crowd(endpoint: &Endpoint) {
+    let counters = endpoint.handle().counters();
+    assert_eq!(
+        counters.get(Counted::PeersAdded),
+        u64::from(CROWD),
+        "{counters:?}"
+    );
+    assert_eq!(counters.get(Counted::Accepted), u64::from(CROWD), "{counters:?}");
+    for kind in [Counted::Refused, Counted::AcceptFailures] {
+        assert_eq!(counters.get(kind), 0, "{counters:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_handshake_that_waited_in_vain_says_why() {
     let endpoint = start(EndpointConfig {
