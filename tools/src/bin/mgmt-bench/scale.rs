@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use broker_codec::Data;
-use mgmt_api::controller::{ClientRequest, ClientResponse};
+use mgmt_api::controller::ClientRequest;
 use tokio::time::sleep;
 
 use crate::{
@@ -48,7 +48,6 @@ struct Scene<'a> {
     launch: &'a Launch,
     plan: Plan,
     controller: Controller,
-    client: Client,
     fleet: Fleet,
     report: Report,
     /// How many requests there were.
@@ -60,7 +59,6 @@ pub(crate) async fn measure(launch: &Launch, plan: Plan) -> Result<Report, Failu
     let mut scene = Scene {
         launch,
         plan,
-        client: Client::connect(controller.address).await?,
         fleet: Fleet::new(plan.kind, controller.broker),
         controller,
         report: Report::default(),
@@ -192,12 +190,7 @@ impl Scene<'_> {
         let began = Instant::now();
         let home = self.controller.kill().await?;
         let controller = launch.start_in(home).await?;
-        let client = Client::connect(controller.address).await?;
-        let mut scene = Self {
-            controller,
-            client,
-            ..self
-        };
+        let mut scene = Self { controller, ..self };
         scene.connected().await?;
         scene
             .report
@@ -215,8 +208,10 @@ impl Scene<'_> {
             .tally()
             .all("agents to be connected", |_, seen| seen.connected)
             .await?;
+        let mut client = self.client().await?;
         loop {
-            let answer = self.get_instances().await?;
+            let request = get_instances(&self.reqid());
+            let answer = client.request(&request).await?.response;
             let known = match &answer.results()[0].data {
                 Some(Data::Vector(known)) => known.len(),
                 _ => 0,
@@ -249,7 +244,8 @@ impl Scene<'_> {
             .await?;
         loop {
             // While it has work it answers nobody.
-            self.get_instances().await?;
+            let request = get_instances(&self.reqid());
+            self.client().await?.request(&request).await?;
             let last = self.fleet.tally().last();
             sleep(QUIET).await;
             if self.fleet.tally().last() == last {
@@ -260,9 +256,9 @@ impl Scene<'_> {
         }
     }
 
-    async fn get_instances(&mut self) -> Result<ClientResponse, Failure> {
-        let request = get_instances(&self.reqid());
-        Ok(self.client.request(&request).await?.response)
+    /// A client for now: one that is not read, as while agents are waited for, is disconnected.
+    async fn client(&self) -> Result<Client, Failure> {
+        Client::connect(self.controller.address).await
     }
 
     /// Asks, and takes the times until the answer, which has to be a success with so many results.
@@ -274,8 +270,9 @@ impl Scene<'_> {
         samples: &mut Samples,
     ) -> Result<(), Failure> {
         let request = request(self.reqid());
+        let mut client = self.client().await?;
         let cpu = self.cpu()?;
-        let answer = self.client.request(&request).await?;
+        let answer = client.request(&request).await?;
         sleep(AFTERWARDS).await;
         samples.wall.push(answer.elapsed);
         samples.cpu.push(self.cpu()?.saturating_sub(cpu));
