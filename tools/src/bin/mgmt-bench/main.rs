@@ -12,9 +12,10 @@ mod measure;
 mod process;
 mod report;
 mod scale;
+mod soak;
 mod usage;
 
-use std::{error::Error, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{error::Error, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use broker_endpoint::with_causes;
 use clap::Parser;
@@ -84,6 +85,13 @@ struct Arguments {
     /// Where the controller of COMMAND serves agents, over anonymous TLS; by default port 2150 of the address of `--connect`
     #[arg(long, value_name = "ADDRESS:PORT", requires_all = ["command", "agents"])]
     broker: Option<SocketAddr>,
+    /// With agents, keep the controller busy for so many minutes instead, and two more: 20 clients ask, each minute a configuration is deployed, agents
+    /// and clients are killed at random. Fails if memory grows, a descriptor is lost or a request is left unanswered
+    #[arg(long, value_name = "N", requires_all = ["controller", "agents"], conflicts_with = "compare")]
+    minutes: Option<u32>,
+    /// What decides about all that chance decides about meanwhile
+    #[arg(long, value_name = "N", requires = "minutes", default_value_t = 14)]
+    seed: u64,
     /// Also measure staging at a controller that was not started here: this replaces its staged configuration
     #[arg(long)]
     stage: bool,
@@ -175,6 +183,12 @@ async fn run(arguments: &Arguments) -> Result<bool, Failure> {
         controller.stop().await?;
         report::print(&attacks, arguments.json);
         return Ok(attacks.are_borne());
+    }
+    if let Some((minutes, plan)) = arguments.minutes.zip(plan) {
+        let lasting = Duration::from_secs(60) * minutes;
+        let soaked = soak::soak(&launch, plan, lasting, arguments.seed).await?;
+        report::print(&soaked, arguments.json);
+        return Ok(soaked.is_as_before());
     }
     let report = measure(&launch, plan).await?;
     report::print(&report, arguments.json);

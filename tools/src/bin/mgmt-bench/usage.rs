@@ -26,6 +26,12 @@ pub(crate) fn peak_kib(process: u32) -> Result<u64, Failure> {
     Ok(field(&read(process, "status")?, "VmHWM:"))
 }
 
+/// How many file descriptors it has open.
+pub(crate) fn descriptors(process: u32) -> Result<usize, Failure> {
+    let path = format!("/proc/{process}/fd");
+    Ok(fs::read_dir(&path).map_err(failed(path))?.count())
+}
+
 pub(crate) fn read(process: u32, file: &str) -> Result<String, Failure> {
     let path = format!("/proc/{process}/{file}");
     fs::read_to_string(&path).map_err(failed(path))
