@@ -41,7 +41,7 @@ def configuration(nodes):
     env = value("table", [{"key": value("string", "SITE"), "value": value("string", "example")}])
 
     def instance_of(index):
-        return value("string", f"instance-{index // 50:03}")
+        return value("string", f"instance-{index // 50:04}")
 
     def node(index):
         names = {0: "manager", 1: "logger-01", 2: "proxy-01"}

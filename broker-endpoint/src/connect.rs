@@ -1,6 +1,11 @@
 //! Connecting, and connecting again.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use broker_codec::{
     EndpointId, ErrorCode, Topic,
@@ -8,7 +13,7 @@ use broker_codec::{
     peering::PeeringEnd,
 };
 use tokio::{
-    net::{TcpStream, lookup_host},
+    net::{TcpSocket, TcpStream, lookup_host},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -104,7 +109,7 @@ impl Dialer<'_> {
             .await
             .map_err(PeeringError::Resolve)?;
         let config = &self.shared.config;
-        let (stream, address) = open_first(addresses, config.connect_timeout)
+        let (stream, address) = open_first(addresses, config.source, config.connect_timeout)
             .await
             .map_err(|attempts| PeeringError::Connect { attempts })?;
         let deadline = self.shared.now().saturating_add(config.handshake_timeout);
@@ -197,17 +202,30 @@ type Opened = (Connection, Transport<Socket>);
 /// Connects to the first address that lets us, each for at most `limit`; otherwise says why none did.
 async fn open_first(
     addresses: impl Iterator<Item = SocketAddr>,
+    source: Option<IpAddr>,
     limit: Duration,
 ) -> Result<(TcpStream, SocketAddr), Vec<(SocketAddr, io::Error)>> {
     let mut attempts = Vec::new();
     for address in addresses {
-        let result = timeout(limit, TcpStream::connect(address)).await;
+        let result = timeout(limit, open(address, source)).await;
         match result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(stream) => return Ok((stream, address)),
             Err(error) => attempts.push((address, error)),
         }
     }
     Err(attempts)
+}
+
+async fn open(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let Some(source) = source else {
+        return TcpStream::connect(address).await;
+    };
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.bind((source, 0).into())?;
+    socket.connect(address).await
 }
 
 /// With whom there is another connection, according to the side that refused this one.
@@ -238,7 +256,7 @@ mod tests {
         // No process accepts. Where the system's queue is full, it does not answer.
         let mut queued = Vec::new();
         let attempts = loop {
-            match open_first([address].into_iter(), limit).await {
+            match open_first([address].into_iter(), None, limit).await {
                 Ok(connected) => queued.push(connected),
                 Err(attempts) => break attempts,
             }
@@ -273,11 +291,13 @@ mod tests {
         let used = listener.local_addr().unwrap();
 
         let limit = Duration::from_secs(60);
-        let (stream, address) = open_first([unused, used].into_iter(), limit).await.unwrap();
+        let (stream, address) = open_first([unused, used].into_iter(), None, limit).await.unwrap();
         assert_eq!(address, used);
         assert_eq!(stream.peer_addr().unwrap(), used);
 
-        let attempts = open_first([unused, unused].into_iter(), limit).await.unwrap_err();
+        let attempts = open_first([unused, unused].into_iter(), None, limit)
+            .await
+            .unwrap_err();
         assert_eq!(attempts.len(), 2);
         let error = PeeringError::Connect { attempts };
         assert!(
@@ -286,5 +306,20 @@ mod tests {
                 .starts_with(&format!("cannot connect to {unused} (")),
             "{error}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_connection_comes_from_the_address_that_was_chosen() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let chosen = IpAddr::from([127, 1, 2, 3]);
+
+        let limit = Duration::from_secs(60);
+        let (stream, _) = open_first([address].into_iter(), Some(chosen), limit)
+            .await
+            .unwrap();
+        let (_, from) = listener.accept().await.unwrap();
+        assert_eq!(from, stream.local_addr().unwrap());
+        assert_eq!(from.ip(), chosen);
     }
 }

@@ -164,6 +164,11 @@ pub(super) const BLOCKS: &[(&str, &str, How)] = &[
         "cargo build --release -p mgmt-controller -p tools   # minutes; --no-default-features for the system's OpenSSL and allocator",
         MEASURES,
     ),
+    (
+        "docs/performance.md",
+        "target/release/mgmt-bench --controller target/release/mgmt-controller --agents 400     # with 20 nodes each; --nodes 2 for two",
+        MEASURES,
+    ),
     ("docs/performance.md", "scripts/build.sh", MEASURES),
     (
         "docs/performance.md",

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use broker_codec::{EndpointId, Topic, data::VALUES_MAX, handshake::HANDSHAKE_TIMEOUT, peering::Liveness};
 
@@ -22,6 +22,9 @@ pub struct EndpointConfig {
     pub liveness: Option<Liveness>,
     /// How long a connection may take from its beginning to the end of Broker's handshake, TLS included.
     pub handshake_timeout: Duration,
+    /// The address of this machine that connections are opened from; `None` leaves it to the system. Peers with an address of the other
+    /// family cannot be connected to.
+    pub source: Option<IpAddr>,
     /// How long opening a connection may take for each address that a name has.
     pub connect_timeout: Duration,
     /// How many bytes a peer may send before its handshake is complete.
@@ -86,6 +89,7 @@ impl Default for EndpointConfig {
                 timeout: Duration::from_secs(30),
             }),
             handshake_timeout: HANDSHAKE_TIMEOUT,
+            source: None,
             // Enough for two lost SYN segments. Broker waits 1 s.
             connect_timeout: Duration::from_secs(5),
             // Room for a filter of some thousand topics.

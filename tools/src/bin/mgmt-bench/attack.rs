@@ -15,15 +15,15 @@ use serde::Serialize;
 use tokio::{
     io::AsyncReadExt as _,
     net::TcpStream,
-    sync::oneshot,
     task::JoinSet,
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{sleep, timeout},
 };
 use tokio_tungstenite::{connect_async, tungstenite::Message};
 
 use crate::{
     Failure,
-    client::{Client, encode},
+    bystander::Bystander,
+    client::encode,
     measure::get_instances,
     process::Controller,
     report::{Summary, mebibytes, milliseconds},
@@ -79,17 +79,14 @@ impl Attacks {
         sleep(Duration::from_secs(1)).await;
         let rss_before_kib = controller.memory()?.rss_kib;
         for name in NAMES {
-            let (stop, stopped) = oneshot::channel();
-            let bystander = tokio::spawn(bystander(clients, stopped));
+            let bystander = Bystander::start(clients, PERIOD);
             sleep(LASTING / 8).await;
             let began = Instant::now();
             // Most last until they are ended, as their connections have to.
             let _ = timeout(LASTING, attack(name, clients, peers)).await;
             sleep(LASTING.saturating_sub(began.elapsed())).await;
             let rss_at_end_kib = controller.memory()?.rss_kib;
-            // It may have ended before.
-            let _ = stop.send(());
-            let (times, closed) = bystander.await.expect("it does not panic");
+            let (times, closed) = bystander.stop().await;
             sleep(BACK_AFTER).await;
             results.push(Attacked {
                 name,
@@ -136,35 +133,6 @@ impl fmt::Display for Attacks {
         }
         Ok(())
     }
-}
-
-/// Asks until told to stop, or until its connection is lost.
-async fn bystander(
-    address: SocketAddr,
-    mut stopped: oneshot::Receiver<()>,
-) -> (Vec<Duration>, Option<Failure>) {
-    let mut times = vec![];
-    let mut ticks = interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut client = match Client::connect(address).await {
-        Ok(client) => client,
-        Err(error) => return (vec![Duration::MAX], Some(error)),
-    };
-    for number in 0.. {
-        tokio::select! {
-            _ = &mut stopped => break,
-            _ = ticks.tick() => {}
-        }
-        let request = get_instances(&format!("bystander-{number}"));
-        match client.request(&request).await {
-            Ok(answer) => times.push(answer.elapsed),
-            Err(error) => {
-                times.push(Duration::MAX);
-                return (times, Some(error));
-            }
-        }
-    }
-    (times, None)
 }
 
 const NAMES: [&str; 8] = [

@@ -96,6 +96,18 @@ impl Client {
         })
     }
 
+    /// Does nothing for so long but to answer pings, and to hear what others ask and are answered.
+    pub(crate) async fn pause(&mut self, lasting: Duration) -> Result<(), Failure> {
+        let ended = async {
+            while let Some(message) = self.stream.next().await {
+                message?;
+            }
+            Err::<(), Box<dyn Error + Send + Sync>>("it closed the connection".into())
+        };
+        let outcome = timeout(lasting, ended).await.unwrap_or(Ok(()));
+        outcome.map_err(failed(format!("pause at {}", self.address)))
+    }
+
     /// Sends a text and waits for one that is wanted.
     async fn exchange(&mut self, text: String, wanted: impl Fn(&str) -> bool) -> Result<String, Failure> {
         let exchange = async {

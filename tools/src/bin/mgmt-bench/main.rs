@@ -4,26 +4,42 @@
 //! `docs/performance.md`. It sends a bounded number of requests, gives up on an answer after [`client::ANSWER_TIMEOUT`], and ends
 //! what it started.
 
+mod agents;
 mod attack;
+mod bystander;
 mod client;
 mod measure;
 mod process;
 mod report;
+mod scale;
+mod soak;
+mod usage;
 
-use std::{error::Error, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{error::Error, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use broker_endpoint::with_causes;
 use clap::Parser;
-use mgmt_daemon::program::complain;
+use mgmt_daemon::{process::raise_file_limit, program::complain};
 
 use crate::{
+    agents::{Kind, Speaks},
     attack::Attacks,
     process::{Controller, Launch},
     report::{Comparison, Report},
+    scale::Plan,
 };
 
 /// How many turns each controller has in a comparison.
 const TURNS: usize = 7;
+
+/// The same with agents, which take longer.
+const TURNS_WITH_AGENTS: usize = 3;
+
+/// How many clients ask at the same time.
+const CLIENTS: [u32; 2] = [8, 64];
+
+/// Where controllers serve Broker peers by default.
+const BROKER_PORT: u16 = 2150;
 
 /// How often a controller is started.
 const STARTS: usize = 5;
@@ -53,6 +69,29 @@ struct Arguments {
     /// The command that starts the controller; it runs in a private directory
     #[arg(last = true, value_name = "COMMAND", requires = "connect")]
     command: Vec<String>,
+    /// Measure with so many agents instead: stand-ins in this process, which connect to the controller and do as they are told at once.
+    /// Fails if the controller does not ask each as it should
+    #[arg(long, value_name = "N", conflicts_with_all = ["attacks", "stage"], value_parser = clap::value_parser!(u16).range(1..))]
+    agents: Option<u16>,
+    /// How many nodes each of them has
+    #[arg(long, value_name = "N", requires = "agents", default_value = "20", value_parser = clap::value_parser!(u16).range(1..))]
+    nodes: u16,
+    /// Whose agents they stand for
+    #[arg(long, requires = "agents", default_value = "scripts")]
+    speaks: Speaks,
+    /// All of them connect from one address, rather than each from its own
+    #[arg(long, requires = "agents")]
+    one_address: bool,
+    /// Where the controller of COMMAND serves agents, over anonymous TLS; by default port 2150 of the address of `--connect`
+    #[arg(long, value_name = "ADDRESS:PORT", requires_all = ["command", "agents"])]
+    broker: Option<SocketAddr>,
+    /// With agents, keep the controller busy for so many minutes instead, and two more: 20 clients ask, each minute a configuration is deployed, agents
+    /// and clients are killed at random. Fails if memory grows, a descriptor is lost or a request is left unanswered
+    #[arg(long, value_name = "N", requires_all = ["controller", "agents"], conflicts_with = "compare")]
+    minutes: Option<u32>,
+    /// What decides about all that chance decides about meanwhile
+    #[arg(long, value_name = "N", requires = "minutes", default_value_t = 14)]
+    seed: u64,
     /// Also measure staging at a controller that was not started here: this replaces its staged configuration
     #[arg(long)]
     stage: bool,
@@ -93,34 +132,48 @@ async fn main() -> ExitCode {
     }
 }
 
+impl Arguments {
+    fn launch(&self) -> Result<Option<Launch>, Failure> {
+        match (&self.controller, self.connect) {
+            (Some(path), _) => Launch::own(path).map(Some),
+            (None, Some(address)) if !self.command.is_empty() => {
+                let by_default = SocketAddr::new(address.ip(), BROKER_PORT);
+                let broker = self.broker.unwrap_or(by_default);
+                Launch::command((address, broker), &self.command).map(Some)
+            }
+            (None, _) => Ok(None),
+        }
+    }
+
+    fn plan(&self) -> Option<Plan> {
+        let kind = Kind {
+            agents: self.agents?,
+            speaks: self.speaks,
+            one_address: self.one_address,
+        };
+        let nodes = self.nodes;
+        Some(Plan { kind, nodes })
+    }
+}
+
 /// Measures, prints, and returns whether all is as it should be.
 async fn run(arguments: &Arguments) -> Result<bool, Failure> {
-    let launch = match (&arguments.controller, arguments.connect) {
-        (Some(path), _) => Launch::own(path)?,
-        (None, Some(address)) if !arguments.command.is_empty() => {
-            Launch::command(address, &arguments.command)?
+    raise_file_limit();
+    let plan = arguments.plan();
+    let Some(launch) = arguments.launch()? else {
+        if plan.is_some() {
+            return Err(failed("--agents")("needs a controller that is started here"));
         }
-        (None, Some(address)) => {
-            let mut report = Report::default();
-            measure_running(address, arguments.stage, &mut report).await?;
-            report::print(&report, arguments.json);
-            return Ok(true);
-        }
-        (None, None) => unreachable!("clap requires --controller or --connect"),
+        let mut report = Report::default();
+        let address = arguments
+            .connect
+            .expect("clap requires --controller or --connect");
+        measure_running(address, arguments.stage, &mut report).await?;
+        report::print(&report, arguments.json);
+        return Ok(true);
     };
     if let Some(other) = &arguments.compare {
-        let other = Launch::own(other)?;
-        let mut comparison = Comparison::default();
-        for turn in 0..TURNS {
-            // Who is first changes, as the machine may do something else now and then.
-            let mut both = [(0, &launch), (1, &other)];
-            both.rotate_left(turn % 2);
-            let mut reports = [Report::default(), Report::default()];
-            for (place, launch) in both {
-                reports[place] = measure_started(launch).await?;
-            }
-            comparison.turn(&reports[0], &reports[1]);
-        }
+        let comparison = compare(&launch, &Launch::own(other)?, plan).await?;
         report::print(&comparison, arguments.json);
         return Ok(comparison.is_no_worse());
     }
@@ -131,11 +184,42 @@ async fn run(arguments: &Arguments) -> Result<bool, Failure> {
         report::print(&attacks, arguments.json);
         return Ok(attacks.are_borne());
     }
-    report::print(&measure_started(&launch).await?, arguments.json);
-    Ok(true)
+    if let Some((minutes, plan)) = arguments.minutes.zip(plan) {
+        let lasting = Duration::from_secs(60) * minutes;
+        let soaked = soak::soak(&launch, plan, lasting, arguments.seed).await?;
+        report::print(&soaked, arguments.json);
+        return Ok(soaked.is_as_before());
+    }
+    let report = measure(&launch, plan).await?;
+    report::print(&report, arguments.json);
+    Ok(report.is_sound())
 }
 
-/// Everything but attacks, at a controller that is started for that.
+/// By turns.
+async fn compare(launch: &Launch, other: &Launch, plan: Option<Plan>) -> Result<Comparison, Failure> {
+    let mut comparison = Comparison::default();
+    let turns = if plan.is_some() { TURNS_WITH_AGENTS } else { TURNS };
+    for turn in 0..turns {
+        // Who is first changes, as the machine may do something else now and then.
+        let mut both = [(0, launch), (1, other)];
+        both.rotate_left(turn % 2);
+        let mut reports = [Report::default(), Report::default()];
+        for (place, launch) in both {
+            reports[place] = measure(launch, plan).await?;
+        }
+        comparison.turn(&reports[0], &reports[1]);
+    }
+    Ok(comparison)
+}
+
+async fn measure(launch: &Launch, plan: Option<Plan>) -> Result<Report, Failure> {
+    match plan {
+        Some(plan) => scale::measure(launch, plan).await,
+        None => measure_started(launch).await,
+    }
+}
+
+/// Everything but attacks and agents, at a controller that is started for that.
 async fn measure_started(launch: &Launch) -> Result<Report, Failure> {
     let mut report = Report::default();
     let (mut listening, mut answering) = (Vec::new(), Vec::new());
@@ -160,7 +244,9 @@ async fn measure_started(launch: &Launch) -> Result<Report, Failure> {
 
 async fn measure_running(address: SocketAddr, stages: bool, report: &mut Report) -> Result<(), Failure> {
     measure::sequential(address, report).await?;
-    measure::concurrent(address, report).await?;
+    for clients in CLIENTS {
+        measure::concurrent(address, clients, report).await?;
+    }
     if stages {
         for nodes in [10, 100, 2_000] {
             measure::configuration(address, nodes, report).await?;

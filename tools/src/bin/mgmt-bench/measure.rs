@@ -5,7 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use broker_codec::data::{Address, Set, ZeekString};
 use mgmt_api::{
     controller::{ClientRequest, ClientResponse},
     enums::ClusterRole,
@@ -27,8 +26,8 @@ const WARM_UP: u32 = 100;
 /// How many `get_instances` requests are measured: one after the other on one connection, and by several clients together.
 const REQUESTS: u32 = 5_000;
 
-/// How many clients there are at the same time.
-const CLIENTS: u32 = 8;
+/// How many nodes an instance has that no agent stands for.
+const NODES_PER_INSTANCE: usize = 50;
 
 /// How often each configuration is staged and fetched.
 const ROUNDS: u32 = 9;
@@ -63,22 +62,28 @@ async fn one_client(address: SocketAddr, name: &str, requests: u32) -> Result<Ve
 }
 
 /// `get_instances` from several clients at once, which share the number of requests.
-pub(crate) async fn concurrent(address: SocketAddr, report: &mut Report) -> Result<(), Failure> {
-    let each = REQUESTS / CLIENTS;
+pub(crate) async fn concurrent(
+    address: SocketAddr,
+    clients: u32,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let each = REQUESTS / clients;
     let started = Instant::now();
     let mut tasks = JoinSet::new();
-    for number in 0..CLIENTS {
+    for number in 0..clients {
         tasks.spawn(async move { one_client(address, &format!("client-{number}"), each).await });
     }
     let mut times = Vec::new();
     while let Some(finished) = tasks.join_next().await {
         times.extend(finished.expect("a measuring task does not panic")?);
     }
-    let served = u128::from(CLIENTS * (each + WARM_UP));
-    let per_second = served * 1_000_000 / started.elapsed().as_micros().max(1);
-    report.times(format!("get_instances, {CLIENTS} clients"), &times);
+    let served = clients * (each + WARM_UP);
+    let one_in = started.elapsed() / served;
+    let per_second = 1_000_000_000 / one_in.as_nanos().max(1);
+    report.times(format!("get_instances, {clients} clients"), &times);
+    report.times(format!("one answer of {clients} clients in"), &[one_in]);
     report.note(format!(
-        "{CLIENTS} clients together: {per_second} get_instances a second"
+        "{clients} clients together: {per_second} get_instances a second"
     ));
     Ok(())
 }
@@ -86,11 +91,11 @@ pub(crate) async fn concurrent(address: SocketAddr, report: &mut Report) -> Resu
 /// Stages a configuration of so many nodes and fetches it, several times.
 pub(crate) async fn configuration(
     address: SocketAddr,
-    nodes: u16,
+    nodes: usize,
     report: &mut Report,
 ) -> Result<(), Failure> {
     let mut client = Client::connect(address).await?;
-    let config = example_configuration(nodes);
+    let config = example_configuration(format!("bench-{nodes}"), nodes, NODES_PER_INSTANCE);
     let (mut stage, mut fetch) = (Vec::new(), Vec::new());
     let mut bytes = (0, 0);
     for round in 0..ROUNDS {
@@ -132,38 +137,29 @@ fn succeeded(address: SocketAddr, answer: Answer) -> Result<Answer, Failure> {
     Ok(answer)
 }
 
-/// One manager, one logger, one proxy, and workers, over one instance for every fifty nodes. Ports are left to the controller.
-fn example_configuration(nodes: u16) -> Configuration {
-    const NODES_PER_INSTANCE: u16 = 50;
-    let instance_of = |index: u16| ZeekString::from(format!("instance-{:03}", index / NODES_PER_INSTANCE));
-    let instances: Vec<Instance> = (0..nodes)
-        .step_by(usize::from(NODES_PER_INSTANCE))
-        .map(|index| Instance {
-            name: instance_of(index),
-            host: Address::UNSPECIFIED_V4,
-            listen_port: None,
-        })
-        .collect();
-    let nodes: Vec<Node> = (0..nodes)
-        .map(|index| {
-            let (name, role) = match index {
-                0 => ("manager".to_owned(), ClusterRole::Manager),
-                1 => ("logger-01".to_owned(), ClusterRole::Logger),
-                2 => ("proxy-01".to_owned(), ClusterRole::Proxy),
-                _ => (format!("worker-{:04}", index - 2), ClusterRole::Worker),
-            };
-            let worker = role == ClusterRole::Worker;
-            Node {
-                interface: worker.then(|| "eth0".into()),
-                cpu_affinity: worker.then(|| i64::from(index % 64)),
-                env: [("SITE".into(), "example".into())].into(),
-                ..Node::new(name, instance_of(index), role)
-            }
-        })
-        .collect();
-    Configuration {
-        id: format!("bench-{}", nodes.len()).into(),
-        instances: Set::from_iter(instances),
-        nodes: Set::from_iter(nodes),
-    }
+/// The name of the instance of this number, and of its agent.
+pub(crate) fn instance_name(number: usize) -> String {
+    format!("instance-{number:04}")
+}
+
+/// One manager, one logger, one proxy, and workers, with so many on each instance. Ports are left to the controller.
+pub(crate) fn example_configuration(id: String, nodes: usize, each: usize) -> Configuration {
+    let instances = (0..nodes.div_ceil(each)).map(|number| Instance::new(instance_name(number)));
+    let nodes = (0..nodes).map(|index| {
+        let (name, role) = match index {
+            0 => ("manager".to_owned(), ClusterRole::Manager),
+            1 => ("logger-01".to_owned(), ClusterRole::Logger),
+            2 => ("proxy-01".to_owned(), ClusterRole::Proxy),
+            _ => (format!("worker-{:04}", index - 2), ClusterRole::Worker),
+        };
+        let worker = role == ClusterRole::Worker;
+        let cpu = i64::try_from(index % 64).ok();
+        Node {
+            interface: worker.then(|| "eth0".into()),
+            cpu_affinity: cpu.filter(|_| worker),
+            env: [("SITE".into(), "example".into())].into(),
+            ..Node::new(name, instance_name(index / each), role)
+        }
+    });
+    Configuration::new(id, instances, nodes)
 }

@@ -17,7 +17,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{Failure, failed};
+use crate::{
+    Failure, failed,
+    usage::{field, read},
+};
 
 /// How long a controller may take until it listens.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,7 +33,7 @@ const CONNECT_INTERVAL: Duration = Duration::from_micros(250);
 #[derive(Debug)]
 pub(crate) struct Launch {
     address: SocketAddr,
-    /// Where it serves Broker peers, if it is ours.
+    /// Where it serves Broker peers.
     broker: SocketAddr,
     program: String,
     arguments: Vec<String>,
@@ -62,15 +65,18 @@ impl Launch {
         })
     }
 
-    /// Any command, which will listen on `address`.
-    pub(crate) fn command(address: SocketAddr, command: &[String]) -> Result<Self, Failure> {
+    /// Any command, which will listen on these addresses.
+    pub(crate) fn command(
+        (address, broker): (SocketAddr, SocketAddr),
+        command: &[String],
+    ) -> Result<Self, Failure> {
         let (program, arguments) = command.split_first().expect("the caller has a command");
         if TcpStream::connect(address).is_ok() {
             return Err(failed(program)(format!("{address} is in use already")));
         }
         Ok(Self {
             address,
-            broker: address,
+            broker,
             program: program.clone(),
             arguments: arguments.to_vec(),
         })
@@ -79,6 +85,11 @@ impl Launch {
     /// Starts the controller in a new directory and waits until it accepts connections.
     pub(crate) async fn start(&self) -> Result<Controller, Failure> {
         let home = TempDir::with_prefix("mgmt-bench-").map_err(failed("making a directory"))?;
+        self.start_in(home).await
+    }
+
+    /// Starts it where it may have run before.
+    pub(crate) async fn start_in(&self, home: TempDir) -> Result<Controller, Failure> {
         let started = Instant::now();
         let child = Command::new(&self.program)
             .args(&self.arguments)
@@ -97,7 +108,7 @@ impl Launch {
             started,
             listening_after: Duration::ZERO,
             child,
-            _home: home,
+            home,
         };
         let what = format!("waiting for {} to listen on {}", self.program, self.address);
         timeout(START_TIMEOUT, controller.listens())
@@ -126,12 +137,12 @@ async fn accepts(address: SocketAddr) -> io::Result<bool> {
 #[derive(Debug)]
 pub(crate) struct Controller {
     pub(crate) address: SocketAddr,
-    /// Where it serves Broker peers, if it is ours.
+    /// Where it serves Broker peers.
     pub(crate) broker: SocketAddr,
     pub(crate) started: Instant,
     pub(crate) listening_after: Duration,
     child: Child,
-    _home: TempDir,
+    home: TempDir,
 }
 
 /// Memory of a process and all its descendants, in KiB.
@@ -156,60 +167,68 @@ impl Controller {
         Ok(())
     }
 
+    /// The process that was started and its descendants, each after its parent.
+    fn processes(&self) -> Result<Vec<u32>, Failure> {
+        let mut processes: Vec<u32> = self.child.id().into_iter().collect();
+        let mut next = 0;
+        while let Some(&process) = processes.get(next) {
+            // Those of the main thread, which is the one that Zeek forks in.
+            let children = read(process, &format!("task/{process}/children"))?;
+            processes.extend(
+                children
+                    .split_whitespace()
+                    .filter_map(|child| child.parse::<u32>().ok()),
+            );
+            next += 1;
+        }
+        Ok(processes)
+    }
+
+    /// The process that is the controller: where there are several, Zeek's Supervisor has a child, whose child it is.
+    pub(crate) fn process(&self) -> Result<u32, Failure> {
+        let last = self.processes()?.pop();
+        last.ok_or_else(|| failed("looking for the controller's process")("it has ended"))
+    }
+
     /// The memory of the whole process tree, now.
     pub(crate) fn memory(&self) -> Result<Memory, Failure> {
         let mut memory = Memory::default();
-        let mut queue: Vec<String> = self.child.id().iter().map(u32::to_string).collect();
-        while let Some(process) = queue.pop() {
-            let path = format!("/proc/{process}/smaps_rollup");
-            let rollup = fs::read_to_string(&path).map_err(failed(path))?;
+        for process in self.processes()? {
+            let rollup = read(process, "smaps_rollup")?;
             memory.processes += 1;
             memory.rss_kib += field(&rollup, "Rss:");
             memory.pss_kib += field(&rollup, "Pss:");
-            // Those of the main thread, which is the one that Zeek forks in.
-            let path = format!("/proc/{process}/task/{process}/children");
-            let children = fs::read_to_string(&path).map_err(failed(path))?;
-            queue.extend(children.split_whitespace().map(str::to_owned));
         }
         Ok(memory)
     }
 
+    /// Kills the controller and everything it started; returns where it ran.
+    pub(crate) async fn kill(mut self) -> Result<TempDir, Failure> {
+        self.signal(Signal::KILL);
+        self.child
+            .wait()
+            .await
+            .map_err(failed("waiting for the controller"))?;
+        Ok(self.home)
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(group) = id.and_then(Pid::from_raw) {
+            // The group may have ended by itself.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
     /// Ends the controller and everything it started.
     pub(crate) async fn stop(mut self) -> Result<(), Failure> {
-        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
-        let group = id.and_then(Pid::from_raw);
         for signal in [Signal::TERM, Signal::KILL] {
-            if let Some(group) = group {
-                // The group may have ended by itself.
-                let _ = kill_process_group(group, signal);
-            }
+            self.signal(signal);
             if let Ok(status) = timeout(STOP_TIMEOUT, self.child.wait()).await {
                 status.map_err(failed("waiting for the controller"))?;
                 break;
             }
         }
         Ok(())
-    }
-}
-
-/// A field of `smaps_rollup`, in KiB.
-fn field(rollup: &str, name: &str) -> u64 {
-    rollup
-        .lines()
-        .find_map(|line| line.strip_prefix(name))
-        .and_then(|rest| rest.split_whitespace().next())
-        .and_then(|number| number.parse().ok())
-        .unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fields_are_read_by_name() {
-        let rollup = "5590a000-7ffd0000 ---p 00000000 00:00 0 [rollup]\nRss:   1234 kB\nPss:    567 kB\nPss_Anon: 9 kB\n";
-        let fields = ["Rss:", "Pss:", "Swap:"].map(|name| field(rollup, name));
-        assert_eq!(fields, [1234, 567, 0]);
     }
 }

@@ -47,7 +47,11 @@ impl Summary {
 pub(crate) struct Report {
     times: Vec<(String, Summary)>,
     memory: Vec<(&'static str, Memory)>,
+    /// Of the controller's process alone, in KiB.
+    resident: Vec<(&'static str, u64)>,
     notes: Vec<String>,
+    /// What the controller did not do as it has to.
+    faults: Vec<String>,
 }
 
 impl Report {
@@ -57,6 +61,19 @@ impl Report {
 
     pub(crate) fn memory(&mut self, when: &'static str, memory: Memory) {
         self.memory.push((when, memory));
+    }
+
+    pub(crate) fn resident(&mut self, name: &'static str, kib: u64) {
+        self.resident.push((name, kib));
+    }
+
+    pub(crate) fn fault(&mut self, fault: String) {
+        self.faults.push(fault);
+    }
+
+    /// Whether the controller did all as it has to.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.faults.is_empty()
     }
 
     pub(crate) fn note(&mut self, note: String) {
@@ -70,6 +87,7 @@ impl Report {
         times
             .map(|(name, summary)| (name.clone(), summary.median_us))
             .chain(memory.map(|(when, memory)| (format!("memory {when}"), memory.rss_kib)))
+            .chain(self.resident.iter().map(|(name, kib)| ((*name).to_owned(), *kib)))
     }
 }
 
@@ -100,6 +118,12 @@ impl fmt::Display for Report {
                 out,
                 "memory {when}: RSS {rss} MiB, PSS {pss} MiB, processes {processes}"
             )?;
+        }
+        for (name, kib) in &self.resident {
+            writeln!(out, "{name}: {} MiB", mebibytes(*kib))?;
+        }
+        for fault in &self.faults {
+            writeln!(out, "FAULT {fault}")?;
         }
         Ok(())
     }
