@@ -345,7 +345,7 @@ fn every_shell_script_can_be_executed() {
     report("scripts that are not executable", &violations);
 }
 
-/// A route that is made otherwise would be in no `OpenAPI` document.
+/// A route that is made otherwise than by `routes!`, which is in one file, would be in no `OpenAPI` document.
 #[test]
 fn routes_are_made_with_what_describes_them() {
     let daemon = |path: &Path| {
@@ -353,6 +353,7 @@ fn routes_are_made_with_what_describes_them() {
         ["mgmt-daemon/src", "mgmt-controller/src", "mgmt-agent/src"]
             .iter()
             .any(of)
+            && !path.ends_with("http/routes.rs")
     };
     let bare = regex(r"\.(route|route_service|nest|nest_service)\(");
     let mut violations = Vec::new();
