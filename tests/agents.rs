@@ -224,14 +224,14 @@ fn zeek_client(controller: &mut Controller, arguments: &[&str], stdin: Option<&s
 type Deployment = (ZeekString, Vec<ZeekString>);
 
 fn deployed(request: AgentRequest) -> Option<Deployment> {
-    let AgentRequest::Deploy {
-        config: Configuration { id, nodes, .. },
-        ..
-    } = request
-    else {
+    let AgentRequest::Deploy { config, .. } = request else {
         return None;
     };
-    Some((id, nodes.iter().map(|node| node.name.clone()).collect()))
+    let nodes = &config.nodes;
+    Some((
+        config.id.clone(),
+        nodes.iter().map(|node| node.name.clone()).collect(),
+    ))
 }
 
 fn deployment(id: &Value) -> Deployment {

@@ -262,7 +262,7 @@ fn who_claims_the_name_of_a_connected_agent_is_refused_until_that_one_is_gone() 
     // Its turn comes when the first has gone.
     scene.agents.remove("agent").expect("it is there");
     let deployed = claimant.asked(|asked| match asked {
-        AgentRequest::Deploy { config, .. } => Some(config.id),
+        AgentRequest::Deploy { config, .. } => Some(config.id.clone()),
         _ => None,
     });
     assert_eq!(deployed, "agent");

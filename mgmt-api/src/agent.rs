@@ -1,5 +1,7 @@
 //! The agent's API, between the controller and one agent on [`crate::topics::agent`].
 
+use std::sync::Arc;
+
 use broker_codec::data::{Set, ZeekString};
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +17,7 @@ pub enum AgentRequest {
     #[serde(rename = "Management::Agent::API::deploy_request")]
     Deploy {
         reqid: ZeekString,
-        config: Configuration,
+        config: Arc<Configuration>,
         /// Also if it is the running one. Zeek's controller never asks for it.
         force: bool,
     },

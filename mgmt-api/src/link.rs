@@ -32,6 +32,9 @@ pub const PREPARE: &str = "prepare";
 /// The feature of an agent that starts nodes itself: it needs to know the whole cluster for [`PREPARE`].
 pub const LAUNCH: &str = "launch";
 
+/// The event of [`LinkMessage::Request`].
+pub const REQUEST: &str = "MgmtLink::request";
+
 /// How a feature begins that is the id of the controller who announces itself.
 const CONTROLLER: &str = "controller=";
 
@@ -69,6 +72,28 @@ pub struct Prepare {
     /// What is to be deployed, with the nodes of all instances, for an agent with the feature [`LAUNCH`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configuration: Option<Configuration>,
+}
+
+impl Prepare {
+    /// How its JSON begins, up to the configuration: each agent's own.
+    pub fn beginning(&self) -> Result<ZeekString, LinkError> {
+        let own = Self {
+            configuration: None,
+            ..self.clone()
+        };
+        let mut json = to_json(&own)?.into_bytes();
+        json.pop();
+        Ok(json.into())
+    }
+
+    /// How its JSON ends after that: the same for all agents that get this configuration, or that get none.
+    pub fn end(configuration: Option<&Configuration>) -> Result<ZeekString, LinkError> {
+        let Some(configuration) = configuration else {
+            return Ok("}".into());
+        };
+        let json = to_json(configuration)?;
+        Ok([br#","configuration":"#, &json[..], b"}"].concat().into())
+    }
 }
 
 /// The answer to [`Prepare`].

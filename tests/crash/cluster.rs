@@ -55,7 +55,7 @@ impl Shared {
         let life = told.life;
         match request {
             AgentRequest::Deploy { config, .. } => {
-                let config = config.clone();
+                let config = Configuration::clone(config);
                 told.running.insert(name.to_owned(), Running { config, life });
             }
             AgentRequest::AgentStandby { .. } => {

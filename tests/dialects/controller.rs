@@ -222,7 +222,7 @@ impl Run {
             websocket,
             failures,
             answer: _,
-        } = self.wire.deliver(publication);
+        } = self.wire.deliver(publication, true);
         assert!(failures.is_empty(), "{failures:?}");
         for sent in native {
             show(&sent, out);
@@ -261,7 +261,7 @@ fn show(sent: &ToNative, out: &mut String) {
             format!("{} if subscribed", names.join(", "))
         }
     };
-    let event = Event::from_data(sent.to_data()).expect("an event");
+    let event = Event::from_data(sent.to_data().expect("a value")).expect("an event");
     show_line(&to, &sent.topic, &event, out);
 }
 

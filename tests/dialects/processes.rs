@@ -147,7 +147,7 @@ fn restart(controller: &mut Controller) {
 
 fn configuration(request: AgentRequest) -> Option<ZeekString> {
     match request {
-        AgentRequest::Deploy { config, .. } => Some(config.id),
+        AgentRequest::Deploy { config, .. } => Some(config.id.clone()),
         _ => None,
     }
 }

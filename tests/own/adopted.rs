@@ -38,7 +38,7 @@ fn begin(
     let mut deploy = |config: Configuration| {
         controlling.send(|reqid| AgentRequest::Deploy {
             reqid,
-            config,
+            config: config.into(),
             force: false,
         });
     };

@@ -1,6 +1,6 @@
 //! Nodes that wait for what they need, and start when it is there.
 
-use std::{fs, net::TcpListener, process::Command};
+use std::{fs, net::TcpListener, process::Command, sync::Arc};
 
 use broker_codec::data::Port;
 use mgmt_api::{AgentMessage, AgentRequest, Node, State};
@@ -43,7 +43,7 @@ fn a_node_whose_port_is_taken_says_by_whom_and_starts_when_it_is_free() {
         ..node("worker-1")
     };
     let wanted = [node("manager"), waiting];
-    let config = configuration("c1", &wanted);
+    let config = Arc::new(configuration("c1", &wanted));
     let force = false;
     let asked = controlling.send(|reqid| AgentRequest::Deploy { reqid, config, force });
     let this = format!("in use by process {} (", std::process::id());
@@ -84,7 +84,7 @@ fn a_node_whose_interface_is_made_later_starts_then() {
         interface: Some("mgmt-test0".into()),
         ..node("worker-1")
     }];
-    let config = configuration("c1", &wanted);
+    let config = Arc::new(configuration("c1", &wanted));
     let force = false;
     controlling.send(|reqid| AgentRequest::Deploy { reqid, config, force });
     let lacks = "node worker-1 waits: interface mgmt-test0 is not there";

@@ -121,7 +121,7 @@ impl Controlling {
     }
 
     pub(crate) fn deploy_configuration(&mut self, config: &Configuration) -> Vec<ResultRecord> {
-        let (config, force) = (config.clone(), false);
+        let (config, force) = (config.clone().into(), false);
         let answer = self.ask(|reqid| AgentRequest::Deploy { reqid, config, force });
         let AgentMessage::Deploy { results, .. } = answer else {
             panic!("another answer");

@@ -1,6 +1,6 @@
 //! Requests of controllers on their way: taken on, kept, answered, given up.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use broker_codec::{EndpointId, data::ZeekString};
 use mgmt_api::{
@@ -46,7 +46,7 @@ impl Agent {
         }
         match request {
             AgentRequest::Deploy { reqid, config, force } => {
-                self.deploy(turn, reqid, config, force, of_ours);
+                self.deploy(turn, reqid, Arc::unwrap_or_clone(config), force, of_ours);
             }
             AgentRequest::GetNodes { reqid } => self.get_nodes(turn, reqid),
             AgentRequest::NodeDispatch { reqid, action, nodes } => {

@@ -71,7 +71,7 @@ fn only_the_end_of_a_crashed_nodes_output_is_passed_on() {
     let config = Configuration::new("c1", [Instance::new("a")], [node]);
     let request = AgentRequest::Deploy {
         reqid: "r1".into(),
-        config,
+        config: config.into(),
         force: false,
     };
     assert_eq!(ask(&mut agent, request), []);

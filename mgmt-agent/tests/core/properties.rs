@@ -118,7 +118,7 @@ fn request(kind: u8, reqid: usize, config: u8, nodes: u8) -> Input {
     let request = match kind {
         0 => AgentRequest::Deploy {
             reqid,
-            config: configuration(config),
+            config: configuration(config).into(),
             force: nodes.is_empty(),
         },
         1 => AgentRequest::GetNodes { reqid },

@@ -82,7 +82,8 @@ fn staging(id: &str) -> Changes {
             Configuration {
                 id: id.into(),
                 ..Configuration::default()
-            },
+            }
+            .into(),
         )],
         ..Changes::default()
     }
@@ -185,7 +186,7 @@ fn a_backup_is_one_moment_of_a_store_that_is_written_all_the_time() {
                         id: id.as_str().into(),
                         ..Configuration::default()
                     };
-                    (slot, config)
+                    (slot, config.into())
                 });
                 let changes = Changes {
                     entries: both.into(),

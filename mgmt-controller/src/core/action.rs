@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use broker_codec::{
     EndpointId,
     data::{Address, DataError, Port, ZeekString},
@@ -5,7 +7,7 @@ use broker_codec::{
 };
 pub use mgmt_api::Level;
 use mgmt_api::{
-    AgentMessage, AgentRequest, ClientResponse, LinkMessage, Principal, Transport,
+    AgentMessage, AgentRequest, ClientResponse, LinkMessage, Principal, Transport, link,
     operator::{Event as Happened, NotDone, Vitals},
 };
 use serde::{Deserialize, Serialize};
@@ -93,6 +95,29 @@ pub enum Outgoing {
     News(Box<AgentMessage>),
     /// A message of the extension, for one peer that speaks it, and no other peer or client.
     Link(LinkMessage),
+    /// The same for a request that many peers get.
+    Shared(SharedRequest),
+}
+
+/// A request of the extension whose JSON ends with what others get as well.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SharedRequest {
+    pub reqid: ZeekString,
+    pub kind: ZeekString,
+    /// The beginning.
+    pub json: ZeekString,
+    /// The end.
+    pub rest: Arc<ZeekString>,
+}
+
+impl SharedRequest {
+    pub fn to_message(&self) -> LinkMessage {
+        LinkMessage::Request {
+            reqid: self.reqid.clone(),
+            kind: self.kind.clone(),
+            json: [&self.json[..], &self.rest[..]].concat().into(),
+        }
+    }
 }
 
 impl Outgoing {
@@ -102,6 +127,7 @@ impl Outgoing {
             Self::Agent(request) => Event::of(request),
             Self::News(message) => Event::of(message),
             Self::Link(message) => Event::of(message),
+            Self::Shared(request) => Event::of(&request.to_message()),
         }
     }
 
@@ -112,6 +138,7 @@ impl Outgoing {
             Self::Agent(request) => Some(request.reqid()),
             Self::News(message) => message.reqid(),
             Self::Link(message) => message.reqid(),
+            Self::Shared(request) => Some(&request.reqid),
         }
     }
 
@@ -122,6 +149,7 @@ impl Outgoing {
             Self::Agent(request) => request.event_name(),
             Self::News(message) => message.event_name(),
             Self::Link(message) => message.event_name(),
+            Self::Shared(_) => link::REQUEST,
         }
     }
 }

@@ -144,8 +144,10 @@ impl Cluster {
             .filter_map(|slot| self.configurations.get(slot));
         let writes = self.writes.values();
         let writes = writes.flat_map(|write| &write.changes.entries);
-        let deployment = self.deployment.iter().map(|deployment| &deployment.config);
-        let configs = stored.chain(writes.map(|(_, config)| config)).chain(deployment);
+        let deployment = self.deployment.iter().map(|deployment| &*deployment.config);
+        let configs = stored
+            .chain(writes.map(|(_, config)| &**config))
+            .chain(deployment);
         let named = configs.flat_map(|config| &config.instances);
         Claims {
             named: named.map(|instance| instance.name.clone()).collect(),

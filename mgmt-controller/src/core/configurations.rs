@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use mgmt_api::{Configuration, Instance};
 use serde::{Deserialize, Serialize};
@@ -40,13 +40,13 @@ impl fmt::Display for Slot {
 pub struct Configurations {
     /// See [`Slot::Staged`].
     #[serde(default)]
-    pub staged: Option<Configuration>,
+    pub staged: Option<Arc<Configuration>>,
     /// See [`Slot::Ready`].
     #[serde(default)]
-    pub ready: Option<Configuration>,
+    pub ready: Option<Arc<Configuration>>,
     /// See [`Slot::Deployed`].
     #[serde(default)]
-    pub deployed: Option<Configuration>,
+    pub deployed: Option<Arc<Configuration>>,
     /// The instances that had been dropped when the deployed configuration was stored, and had not said that they stand by. Their names
     /// differ.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -62,7 +62,7 @@ pub struct Changes {
     /// Whether all that is stored of the cluster goes first. Never of `default`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_removal: bool,
-    pub entries: Vec<(Slot, Configuration)>,
+    pub entries: Vec<(Slot, Arc<Configuration>)>,
     /// What takes the place of [`Configurations::dismissed`], if that changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dismissed: Option<BTreeSet<Instance>>,
@@ -81,16 +81,16 @@ impl Configurations {
         }
     }
 
-    pub const fn get(&self, slot: Slot) -> Option<&Configuration> {
+    pub fn get(&self, slot: Slot) -> Option<&Configuration> {
         match slot {
-            Slot::Staged => self.staged.as_ref(),
-            Slot::Ready => self.ready.as_ref(),
-            Slot::Deployed => self.deployed.as_ref(),
+            Slot::Staged => self.staged.as_deref(),
+            Slot::Ready => self.ready.as_deref(),
+            Slot::Deployed => self.deployed.as_deref(),
         }
     }
 
     /// Puts a configuration into a slot.
-    pub fn set(&mut self, slot: Slot, configuration: Configuration) {
+    pub fn set(&mut self, slot: Slot, configuration: Arc<Configuration>) {
         *match slot {
             Slot::Staged => &mut self.staged,
             Slot::Ready => &mut self.ready,

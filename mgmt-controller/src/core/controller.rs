@@ -127,7 +127,7 @@ impl Controller {
     /// What is deployed in `default`.
     pub fn deployed_configuration(&self) -> Option<&Configuration> {
         let default = self.clusters.default_cluster();
-        default.configurations.deployed.as_ref()
+        default.configurations.deployed.as_deref()
     }
 
     /// Others count here, too.

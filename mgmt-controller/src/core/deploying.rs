@@ -1,5 +1,7 @@
 //! What a cluster does for its deployment.
 
+use std::sync::Arc;
+
 use broker_codec::{Data, data::ZeekString};
 use mgmt_api::{AgentRequest, Configuration, Principal, RequestKind, ResultRecord, log::listed};
 
@@ -10,7 +12,6 @@ use super::{
     deployment::{Deployment, Expired, Fate, Next, Stored},
     fanout::Fanout,
     pending::{AfterWrite, Key, Logged, Pending},
-    settings::AbsentInstances,
     turn::{About, Turn},
 };
 
@@ -64,7 +65,7 @@ impl Cluster {
     ///
     /// DIFFERENCE(deployed-instances): the cluster's instances are those of the deployed configuration. Zeek goes by the one staged last, also
     /// when it deploys another (Q-04).
-    fn deploy_again(&mut self, turn: &Turn<'_>, reqid: ZeekString, config: Configuration) {
+    pub(super) fn deploy_again(&mut self, turn: &Turn<'_>, reqid: ZeekString, config: Arc<Configuration>) {
         let key = Key::Internal(reqid);
         self.await_answer(turn, key.clone(), Pending::Deployment);
         self.deployment = Some(Deployment::new(key, config, turn.now, false));
@@ -81,41 +82,6 @@ impl Cluster {
             None => {}
         }
         next.is_some()
-    }
-
-    /// An instance has become ready.
-    pub(super) fn became_ready(&mut self, turn: &mut Turn<'_>, name: &ZeekString) {
-        let is_wanted = self.members.instances.wanted.contains_key(name);
-        if let Some(gathering) = self
-            .deployment
-            .as_mut()
-            .filter(|deployment| deployment.is_gathering())
-        {
-            // If nothing comes of it, it lacks what is deployed.
-            gathering.again |= is_wanted;
-        }
-        if !self.progress(turn) && is_wanted {
-            self.check_instances_ready(turn);
-            if self.deployment.is_none() && !self.members.instances.all_ready() {
-                self.warn_of_waiting(turn, name);
-            }
-        }
-        self.ask_for_states(turn, name.clone());
-    }
-
-    /// As in Zeek, an instance gets the deployed configuration when all are there.
-    fn warn_of_waiting(&self, turn: &mut Turn<'_>, name: &ZeekString) {
-        let missing = self.members.instances.wanted_missing();
-        let missing: Vec<_> = missing.map(|name| self.members.absence(turn, name)).collect();
-        let missing = missing.join(", ");
-        turn.report(
-            Level::Warning,
-            About::Instance(name),
-            format!(
-                "instance {name} may have no nodes until all instances are connected: {missing}; deploy without what is missing, or start \
-                 the controller with --absent-instances skip"
-            ),
-        );
     }
 
     /// The instances of a client's deployment are there, or are not waited for any more.
@@ -143,39 +109,6 @@ impl Cluster {
         self.hand_out(turn);
     }
 
-    /// If all wanted instances are ready, which may be none, goes on from there; with those that are, if the others are not waited for.
-    pub(super) fn check_instances_ready(&mut self, turn: &mut Turn<'_>) {
-        if self.settings.absent_instances == AbsentInstances::Skip || self.members.instances.all_ready() {
-            self.agents_ready(turn);
-        }
-    }
-
-    /// All wanted instances are ready (`notify_agents_ready`, an event in Zeek). If nothing is being deployed, some of
-    /// them may have restarted since the last deployment: repeats it.
-    ///
-    /// A deployment without instances also gets here and is repeated, without effect (Q-18).
-    fn agents_ready(&mut self, turn: &mut Turn<'_>) {
-        let mut next = self.deployment.as_mut().and_then(Deployment::became_ready);
-        if self.deployment.as_ref().is_some_and(Deployment::is_gathering) {
-            return;
-        }
-        turn.info(format!(
-            "rx Management::Controller::API:notify_agents_ready {}",
-            listed(self.members.instances.wanted_ready())
-        ));
-        if self.deployment.is_none()
-            && let Some(config) = self.configurations.deployed.clone()
-        {
-            let reqid = turn.ids.next_id();
-            turn.info(format!("no deployment in progress, triggering via {reqid}"));
-            self.deploy_again(turn, reqid, config);
-            next = Some(Next::HandOut);
-        }
-        if next == Some(Next::HandOut) {
-            self.hand_out(turn);
-        }
-    }
-
     /// The instances are there to get the configuration. It becomes the deployed one, if it is not already, before any agent gets it.
     ///
     /// DIFFERENCE(deployment-clock): from here on there is more time, up to nine fifths of the request time-out after the request, so that
@@ -186,14 +119,17 @@ impl Cluster {
     /// and whether this process lives to hear them. In Zeek it does when all have answered; until then the
     /// configuration before that is the deployed one, and is forced back on the agents when one of them returns, or
     /// when the controller is started again (Q-14).
-    fn hand_out(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn hand_out(&mut self, turn: &mut Turn<'_>) {
         let Some(deployment) = &mut self.deployment else {
             return;
         };
         deployment.hand_out(&self.members);
         self.requests
             .postpone(&deployment.key, deployment.ends(&self.settings));
-        if self.configurations.deployed.as_ref() == Some(&deployment.config) {
+        if let Some(deployed) = &self.configurations.deployed
+            && *deployed == deployment.config
+        {
+            deployment.config = Arc::clone(deployed);
             self.stored_as_deployed(turn, Ok(()));
             return;
         }
@@ -203,7 +139,7 @@ impl Cluster {
             self.members.instances.dismissed.clone()
         };
         let changes = Changes {
-            entries: vec![(Slot::Deployed, deployment.config.clone())],
+            entries: vec![(Slot::Deployed, Arc::clone(&deployment.config))],
             dismissed: Some(dismissed.into_values().collect()),
             ..Changes::default()
         };
@@ -284,7 +220,7 @@ impl Cluster {
             .members
             .ask(turn, instances, absent, |reqid| AgentRequest::Deploy {
                 reqid,
-                config: config.clone(),
+                config: Arc::clone(config),
                 force: false,
             });
         if deployment.asked(fanout) {
@@ -310,7 +246,7 @@ impl Cluster {
         let of_client = matches!(deployment.key, Key::Client(..));
         if let (true, Key::Client(kind, reqid)) = (waited_for, deployment.key) {
             results.push(ResultRecord {
-                data: Some(Data::String(deployment.config.id)),
+                data: Some(Data::String(deployment.config.id.clone())),
                 ..ResultRecord::success(reqid.clone())
             });
             self.respond(turn, kind, reqid, results, Logged::Pending);

@@ -5,7 +5,7 @@
 //! welcomed earlier cannot be told from one that lives. Agents of ours look first whether they could run it; if one could not, that is the
 //! answer, and everything is as it was.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{
@@ -38,7 +38,7 @@ const PREPARED_FIFTHS: u32 = 6;
 pub(super) struct Deployment {
     /// The request that it carries out. It may time out, and be answered, before the deployment ends.
     pub(super) key: Key,
-    pub(super) config: Configuration,
+    pub(super) config: Arc<Configuration>,
     started: Now,
     phase: Phase,
     /// Whether it has to be accepted: it is a client's, and what the controller does by itself was accepted earlier.
@@ -111,7 +111,7 @@ pub(super) enum Fate {
 }
 
 impl Deployment {
-    pub(super) const fn new(key: Key, config: Configuration, started: Now, is_new: bool) -> Self {
+    pub(super) const fn new(key: Key, config: Arc<Configuration>, started: Now, is_new: bool) -> Self {
         let phase = if is_new { Phase::Gathering } else { Phase::Waiting };
         Self {
             key,
@@ -234,7 +234,7 @@ impl Deployment {
         let is_alike = |deployed: &&Configuration| deployed.is_on_one_host() == self.config.is_on_one_host();
         let said = deployed.filter(is_alike).and_then(Configuration::cluster_backend);
         if let Some(backend) = said.filter(|_| self.config.cluster_backend().is_none()) {
-            self.config.set_cluster_backend(backend);
+            Arc::make_mut(&mut self.config).set_cluster_backend(backend);
         }
     }
 
@@ -251,7 +251,9 @@ impl Deployment {
             (Some(_), Some(_)) => BROKER.into(),
             (None, _) => return,
         };
-        if self.config.cluster_backend().is_none() && self.config.set_cluster_backend(&chosen) {
+        if self.config.cluster_backend().is_none()
+            && Arc::make_mut(&mut self.config).set_cluster_backend(&chosen)
+        {
             turn.info(format!(
                 "configuration {}: its nodes talk by {chosen}, as the manager's option {CLUSTER_BACKEND} says from now on",
                 self.config.id
@@ -284,8 +286,10 @@ impl Deployment {
     /// DIFFERENCE(late-hosts): hosts that were not known when the configuration was staged are filled in before agents see it. Zeek
     /// leaves them open.
     fn fill_in_hosts(&mut self, members: &Membership) {
-        let instances = std::mem::take(&mut self.config.instances);
-        self.config.instances = members.with_observed_hosts(instances);
+        let instances = members.with_observed_hosts(self.config.instances.clone());
+        if instances != self.config.instances {
+            Arc::make_mut(&mut self.config).instances = instances;
+        }
     }
 
     /// Its configuration is to be stored.
@@ -300,11 +304,15 @@ impl Deployment {
     }
 
     /// Its configuration is the deployed one now, or cannot be stored.
-    pub(super) fn stored(&mut self, outcome: Result<(), String>, deployed: Option<&Configuration>) -> Stored {
+    pub(super) fn stored(
+        &mut self,
+        outcome: Result<(), String>,
+        deployed: Option<&Arc<Configuration>>,
+    ) -> Stored {
         match (outcome, deployed) {
             (Err(error), _) if self.is_new => return Stored::Refused(error),
             // Only hosts were filled in. What is stored is good enough.
-            (Err(_), Some(deployed)) => self.config = deployed.clone(),
+            (Err(_), Some(deployed)) => self.config = Arc::clone(deployed),
             _ => {}
         }
         let is_accepted = std::mem::take(&mut self.is_new);

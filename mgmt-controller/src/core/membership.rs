@@ -90,7 +90,7 @@ impl Membership {
         let lost = self.peers.connected(turn.now, peer, peering, grant);
         if is_ours {
             let announcement = LinkMessage::announce_controller(turn.common.id.as_ref());
-            say(turn, peer, announcement);
+            say(turn, peer, Outgoing::Link(announcement));
         }
         self.noted(turn.now, lost)
     }
@@ -422,11 +422,11 @@ fn tell(turn: &mut Turn<'_>, peer: EndpointId, topic: ZeekString, request: Agent
     });
 }
 
-/// Tells a peer something that speaks the extension.
-pub(super) fn say(turn: &mut Turn<'_>, peer: EndpointId, message: LinkMessage) {
+/// Tells a peer something by the extension, which it speaks.
+pub(super) fn say(turn: &mut Turn<'_>, peer: EndpointId, event: Outgoing) {
     turn.push(Action::Publish {
         topic: topics::LINK.into(),
-        event: Outgoing::Link(message),
+        event,
         to: Audience::Peer(peer),
     });
 }

@@ -59,6 +59,7 @@ mod progress;
 mod queries;
 mod removal;
 mod requests;
+mod returning;
 mod settings;
 mod skew;
 mod staging;
@@ -70,7 +71,7 @@ mod variables;
 mod vitals;
 
 pub use access::{may_hear, may_read};
-pub use action::{Action, Audience, Level, Outgoing};
+pub use action::{Action, Audience, Level, Outgoing, SharedRequest};
 pub use cluster::{REQUESTS_MAX, WRITES_MAX};
 pub use cluster_name::{CLUSTER_NAME_BYTES_MAX, ClusterName, DEFAULT, NotAName};
 pub use clusters::CLUSTERS_MAX;

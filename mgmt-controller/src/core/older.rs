@@ -90,7 +90,7 @@ impl Api {
                 // What 4.1 does with agents that it drops (`controller/main.zeek`, `drop_instance`).
                 sent = Some(AgentRequest::Deploy {
                     reqid: ZeekString::default(),
-                    config: Configuration::default(),
+                    config: Configuration::default().into(),
                     force: false,
                 });
                 success(reqid)
@@ -146,7 +146,7 @@ mod tests {
     fn deploy(reqid: &str) -> AgentRequest {
         AgentRequest::Deploy {
             reqid: reqid.into(),
-            config: Configuration::default(),
+            config: Configuration::default().into(),
             force: false,
         }
     }

@@ -14,7 +14,7 @@ use mgmt_api::{
 };
 
 use super::{
-    action::Action,
+    action::{Action, Outgoing},
     asking::{Answered, Asking, Told, Wanted},
     cluster::Cluster,
     fanout::{Answer, Fanout},
@@ -344,7 +344,11 @@ pub(super) fn ask(turn: &mut Turn<'_>, peer: EndpointId, reqid: ZeekString, requ
     // Names that were read from JSON can be written as JSON.
     if let Ok((kind, json)) = request.write() {
         let kind = kind.into();
-        say(turn, peer, LinkMessage::Request { reqid, kind, json });
+        say(
+            turn,
+            peer,
+            Outgoing::Link(LinkMessage::Request { reqid, kind, json }),
+        );
     }
 }
 

@@ -1,20 +1,21 @@
 //! Before anything is changed for a deployment: the agents that can are asked whether they could run it.
 
-use std::collections::BTreeMap;
+use std::{cell::LazyCell, collections::BTreeMap, sync::Arc};
 
 use broker_codec::{
     EndpointId,
     data::{Port, ZeekString},
 };
 use mgmt_api::{
-    Configuration, Instance, LinkMessage, MESSAGE_BYTES_MAX, Now, ResultRecord,
-    link::{self, PREPARE, Prepare, Prepared, Problem, from_json, to_json},
+    Configuration, Instance, MESSAGE_BYTES_MAX, Now, ResultRecord,
+    link::{self, PREPARE, Prepare, Prepared, Problem, from_json},
     log::nodes_named,
     operator::NotDone,
 };
 
 use super::{
     absence::{named, nodes_on},
+    action::{Outgoing, SharedRequest},
     cluster::Cluster,
     fanout::{Answer, Fanout},
     membership::{Membership, say},
@@ -32,7 +33,11 @@ impl Cluster {
         let Some(deployment) = deployment.filter(|deployment| deployment.is_to_be_prepared()) else {
             return false;
         };
-        deployment.look_ahead(&self.members, self.configurations.deployed.as_ref());
+        let deployed = self.configurations.deployed.as_deref();
+        deployment.look_ahead(&self.members, deployed);
+        let end = |config| Prepare::end(config).map(Arc::new);
+        let with_nothing = LazyCell::new(|| end(None));
+        let with_configuration = LazyCell::new(|| end(Some(&*deployment.config)));
         let mut fanout = Fanout::default();
         for instance in &deployment.config.instances {
             let Some(peer) = self.members.who_prepares(instance) else {
@@ -40,24 +45,35 @@ impl Cluster {
             };
             let name = &instance.name;
             let nodes: Vec<_> = nodes_on(&deployment.config, name).cloned().collect();
-            let given_up = ports_elsewhere(self.configurations.deployed.as_ref(), name);
+            let given_up = ports_elsewhere(deployed, name);
             let launches = self.members.peers.features_of(peer).launches;
-            let configuration = launches.then(|| deployment.config.clone());
             let prepare = Prepare {
                 nodes,
                 given_up,
-                configuration,
+                configuration: None,
             };
-            match to_json(&prepare) {
-                Ok(json) => {
-                    let reqid = turn.ids.next_id();
-                    turn.debug(format!("tx {PREPARE} {reqid} to {name}"));
-                    fanout.ask(reqid.clone(), name.clone());
-                    let kind = PREPARE.into();
-                    say(turn, peer, LinkMessage::Request { reqid, kind, json });
+            let rest = if launches {
+                &*with_configuration
+            } else {
+                &*with_nothing
+            };
+            let (json, rest) = match (&prepare.beginning(), rest) {
+                (Ok(json), Ok(rest)) => (json.clone(), Arc::clone(rest)),
+                (Err(error), _) | (_, Err(error)) => {
+                    turn.warning(format!("instance {name} is not asked to {PREPARE}: {error}"));
+                    continue;
                 }
-                Err(error) => turn.warning(format!("instance {name} is not asked to {PREPARE}: {error}")),
-            }
+            };
+            let reqid = turn.ids.next_id();
+            turn.debug(format!("tx {PREPARE} {reqid} to {name}"));
+            fanout.ask(reqid.clone(), name.clone());
+            let request = SharedRequest {
+                reqid,
+                kind: PREPARE.into(),
+                json,
+                rest,
+            };
+            say(turn, peer, Outgoing::Shared(request));
         }
         if fanout.silent().next().is_none() {
             return false;

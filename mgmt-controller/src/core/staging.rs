@@ -52,7 +52,7 @@ impl Cluster {
             id: config.id.clone(),
         };
         let changes = Changes {
-            entries: vec![(Slot::Staged, config), (Slot::Ready, ready)],
+            entries: vec![(Slot::Staged, config.into()), (Slot::Ready, ready.into())],
             ..Changes::default()
         };
         let write = self.write(turn, changes, then);
@@ -123,7 +123,7 @@ impl Cluster {
     fn completed(&self, config: &Configuration) -> Result<Configuration, NoPortLeft> {
         let mut config = config.clone();
         // Agents of Zeek start all nodes anew at each deployment.
-        let deployed = self.configurations.deployed.as_ref();
+        let deployed = self.configurations.deployed.as_deref();
         let deployed = deployed.filter(|config| config.cluster_backend().is_some());
         config.instances = self.members.with_observed_hosts(config.instances);
         if self.settings.auto_assign_broker_ports {

@@ -16,7 +16,7 @@ fn a_replay_does_what_the_controller_did_ids_included() {
     };
     let deployed = Configuration::new("c1", [host1], []);
     let restored = Configurations {
-        deployed: Some(deployed),
+        deployed: Some(deployed.into()),
         ..Configurations::default()
     };
     let settings = Settings {

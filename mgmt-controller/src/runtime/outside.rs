@@ -228,7 +228,7 @@ impl Runtime {
     async fn peer_message(&mut self, daemon: &Daemon, read: FromPeer, credit: &Credit) -> Option<Input> {
         let FromPeer { inbound, answers } = read;
         for answer in answers {
-            self.send(&answer, credit).await;
+            self.send(answer, credit).await;
         }
         let Inbound { input, copy } = inbound?;
         match &input {

@@ -7,7 +7,8 @@ use broker_codec::{
     data::{Address, Port, ZeekString},
 };
 use broker_endpoint::{
-    Credit, EndpointConfig, EndpointEvent, Message, PeerAddress, PeerInfo, websocket::is_long, with_causes,
+    Credit, EndpointConfig, EndpointEvent, Message, PeerAddress, PeerInfo, PublishError, websocket::is_long,
+    with_causes,
 };
 use mgmt_api::{access::Grant, topics};
 use mgmt_daemon::{
@@ -127,16 +128,16 @@ impl BrokerPeers {
     }
 
     /// Sends an event to the native peers that are to get it, with the credit of what it follows from.
-    pub(super) async fn publish(&self, event: &ToNative, credit: &Credit) -> Result<(), SendError> {
+    pub(super) async fn publish(&self, event: ToNative, credit: &Credit) -> Result<(), SendError> {
         let Some((handle, topic)) = self.peers.sending(&event.topic, credit)? else {
             return Ok(());
         };
-        let data = event.to_data();
-        match &event.to {
-            NativePeers::One(peer) => handle.publish_to(*peer, topic, &data).await?,
+        let (to, payload) = event.into_payload().map_err(PublishError::from)?;
+        match to {
+            NativePeers::One(peer) => handle.publish_encoded_to(peer, topic, payload).await?,
             NativePeers::Subscribers(among) => {
-                let among = self.peers.who(among, may_hear);
-                handle.publish_among(among, topic, &data).await?;
+                let among = self.peers.who(&among, may_hear);
+                handle.publish_encoded(among, topic, payload).await?;
             }
         }
         Ok(())

@@ -48,11 +48,15 @@ impl Runtime {
             }
             Outgoing::News(_) if daemon.is_quiet() => {}
             Outgoing::News(news) => report_lines(self.node_news.take(news, Instant::now().into_std())),
-            Outgoing::Agent(_) | Outgoing::Link(_) => {
+            Outgoing::Agent(_) | Outgoing::Link(_) | Outgoing::Shared(_) => {
                 self.counters.increment(Counted::AgentRequests);
                 tracing::debug!(reqid, event = name, %topic, "request to an agent");
             }
         }
+        let is_heard = self
+            .publisher
+            .as_ref()
+            .is_some_and(|clients| clients.is_heard(&topic));
         let publication = match Publication::new(topic, outgoing, to) {
             Ok(publication) => publication,
             Err(error) => {
@@ -66,13 +70,13 @@ impl Runtime {
             websocket,
             answer,
             failures,
-        } = self.wire.deliver(&publication);
+        } = self.wire.deliver(&publication, is_heard);
         for (receiver, error) in failures {
             self.counters.increment(Counted::EncodeFailures);
             tracing::error!(reqid, event = name, receiver, %error, "cannot translate an event");
         }
         for event in native {
-            self.send(&event, &credit).await;
+            self.send(event, &credit).await;
         }
         for (among, message) in websocket {
             self.publish_to_clients(among, message, &credit).await;
@@ -89,11 +93,12 @@ impl Runtime {
         }
     }
 
-    pub(super) async fn send(&mut self, event: &ToNative, credit: &Credit) {
+    pub(super) async fn send(&mut self, event: ToNative, credit: &Credit) {
+        let topic = event.topic.clone();
         if let Err(error) = self.broker.publish(event, credit).await {
             self.counters.increment(Counted::EncodeFailures);
             tracing::error!(
-                topic = %event.topic,
+                %topic,
                 error = with_causes(&error),
                 "cannot send an event to native peers"
             );

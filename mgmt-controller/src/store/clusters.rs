@@ -96,7 +96,7 @@ impl Store {
                     continue;
                 }
                 match decode::<Configuration>(&stored) {
-                    Ok(configuration) => configurations.set(slot, configuration),
+                    Ok(configuration) => configurations.set(slot, configuration.into()),
                     Err(reason) => unreadable.push(UnreadableRow {
                         slot: Some(slot),
                         key: key.clone(),

@@ -201,7 +201,7 @@ impl Store {
             let (key, value) = (bytes_of(row.get_ref_unwrap(0)), bytes_of(row.get_ref_unwrap(1)));
             match (decode::<Slot>(&key), decode::<Configuration>(&value)) {
                 (Ok(slot), Ok(configuration)) => {
-                    restored.configurations.set(slot, configuration);
+                    restored.configurations.set(slot, configuration.into());
                     let digest = Sha256::digest(&value);
                     if ours.get(&key).is_none_or(|ours| ours[..] != digest[..]) {
                         restored.adopted.push(slot);

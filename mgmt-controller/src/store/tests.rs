@@ -6,6 +6,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::Path,
+    sync::Arc,
 };
 
 use broker_codec::{
@@ -63,30 +64,30 @@ fn key(slot: Slot) -> Vec<u8> {
     encode(&slot).unwrap().to_vec()
 }
 
-fn configuration(id: &str) -> Configuration {
-    Configuration {
+fn configuration(id: &str) -> Arc<Configuration> {
+    Arc::new(Configuration {
         id: id.into(),
         ..Configuration::default()
-    }
+    })
 }
 
-fn staged(id: &str) -> Vec<(Slot, Configuration)> {
+fn staged(id: &str) -> Vec<(Slot, Arc<Configuration>)> {
     vec![(Slot::Staged, configuration(id))]
 }
 
-fn write(store: &mut Store, entries: Vec<(Slot, Configuration)>) -> Result<(), WriteError> {
+fn write(store: &mut Store, entries: Vec<(Slot, Arc<Configuration>)>) -> Result<(), WriteError> {
     store.write(&changes(entries))
 }
 
-fn changes(entries: Vec<(Slot, Configuration)>) -> Changes {
+fn changes(entries: Vec<(Slot, Arc<Configuration>)>) -> Changes {
     Changes {
         entries,
         ..Changes::default()
     }
 }
 
-fn all(restored: &Restored) -> Vec<(Slot, Configuration)> {
-    let entry = |slot| Some((slot, restored.configurations.get(slot)?.clone()));
+fn all(restored: &Restored) -> Vec<(Slot, Arc<Configuration>)> {
+    let entry = |slot| Some((slot, restored.configurations.get(slot)?.clone().into()));
     Slot::ALL.into_iter().filter_map(entry).collect()
 }
 
@@ -94,7 +95,7 @@ fn all(restored: &Restored) -> Vec<(Slot, Configuration)> {
 fn ids(restored: &Restored) -> Vec<(Slot, ZeekString)> {
     let entries = all(restored).into_iter();
     entries
-        .map(|(slot, configuration)| (slot, configuration.id))
+        .map(|(slot, configuration)| (slot, configuration.id.clone()))
         .collect()
 }
 

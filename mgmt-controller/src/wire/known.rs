@@ -15,6 +15,7 @@ use mgmt_api::{
 use super::{
     clients::{ClientSession, FromClient},
     peers::{FromPeer, PeerSession},
+    shared::{Asked, HandedOut},
 };
 use crate::core::{Input, Settings};
 
@@ -25,6 +26,8 @@ pub struct Wire {
     assumed: Assumed,
     pub(super) peers: BTreeMap<EndpointId, NativePeer>,
     pub(super) clients: BTreeMap<u64, Client>,
+    pub(super) handed_out: HandedOut,
+    pub(super) asked: Asked,
 }
 
 /// A native peer.
@@ -90,6 +93,8 @@ impl Wire {
             assumed,
             peers: BTreeMap::new(),
             clients: BTreeMap::new(),
+            handed_out: HandedOut::default(),
+            asked: Asked::default(),
         }
     }
 

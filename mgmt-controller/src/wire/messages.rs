@@ -1,24 +1,38 @@
 //! Messages on their way out, and what zeek-client can read of them.
 
+use std::sync::Arc;
+
 use broker_codec::{
-    Data, EndpointId, Recipients,
+    Data, EndpointId, Payload, Recipients,
+    binary::{self, DecodeError, EncodeError},
     data::{DataError, ZeekString},
     json::DataMessage,
     zeek::Event,
 };
-use mgmt_api::dialect::Published;
+use mgmt_api::{AgentRequest, DialectError, dialect::Published};
 
-use crate::core::{Audience, Outgoing};
+use super::shared::Deploy;
+use crate::core::{Audience, Outgoing, SharedRequest};
 
 /// An event of the core on its way out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Publication {
     pub(super) topic: ZeekString,
-    pub(super) event: Event,
+    pub(super) said: Said,
     pub(super) to: Audience,
     pub(super) of_client: bool,
     /// A message of the extension: no client sees it, and it is the same in every dialect.
     pub(super) of_link: bool,
+}
+
+/// What is published.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Said {
+    Event(Event),
+    /// For this agent: others get it as well.
+    Deploy(EndpointId, Deploy),
+    /// For this one, which speaks the extension.
+    Request(EndpointId, SharedRequest),
 }
 
 /// An event for native peers, in their dialect.
@@ -27,7 +41,24 @@ pub struct ToNative {
     /// Which of them.
     pub to: NativePeers,
     pub topic: ZeekString,
-    event: Event,
+    said: Native,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Native {
+    Event(Event),
+    Encoded(Payload),
+}
+
+/// Why a peer or a client does not get an event.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum NotSaid {
+    #[error(transparent)]
+    Event(#[from] DataError),
+    #[error(transparent)]
+    Dialect(#[from] DialectError),
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
 }
 
 /// Which native peers get an event.
@@ -44,32 +75,62 @@ impl Publication {
     pub fn new(topic: ZeekString, event: &Outgoing, to: Audience) -> Result<Self, DataError> {
         let of_client = matches!(event, Outgoing::Client(_));
         let of_link = matches!(event, Outgoing::Link(_));
-        let event = event.to_event()?;
+        let said = match (event, to) {
+            (Outgoing::Agent(AgentRequest::Deploy { reqid, config, force }), Audience::Peer(peer)) => {
+                let deploy = Deploy {
+                    reqid: reqid.clone(),
+                    config: Arc::clone(config),
+                    force: *force,
+                };
+                Said::Deploy(peer, deploy)
+            }
+            (Outgoing::Shared(request), Audience::Peer(peer)) => Said::Request(peer, request.clone()),
+            _ => Said::Event(event.to_event()?),
+        };
         Ok(Self {
             topic,
-            event,
+            said,
             to,
             of_client,
             of_link,
         })
     }
-
-    pub(super) fn published(&self) -> Published {
-        Published {
-            topic: self.topic.clone(),
-            event: self.event.clone(),
-        }
-    }
 }
 
 impl ToNative {
     pub(super) fn new(to: NativePeers, Published { topic, event }: Published) -> Self {
-        Self { to, topic, event }
+        let said = Native::Event(event.native());
+        Self { to, topic, said }
     }
 
-    /// What they get.
-    pub fn to_data(&self) -> Data {
-        self.event.clone().native().into_data()
+    pub(super) const fn encoded(to: NativePeers, topic: ZeekString, payload: Payload) -> Self {
+        let said = Native::Encoded(payload);
+        Self { to, topic, said }
+    }
+
+    /// What they get, to be looked at.
+    ///
+    /// # Errors
+    ///
+    /// Never, unless there is a fault in how it is encoded.
+    pub fn to_data(&self) -> Result<Data, DecodeError> {
+        match &self.said {
+            Native::Event(event) => Ok(event.to_data()),
+            Native::Encoded(payload) => binary::decode(&payload.to_bytes()),
+        }
+    }
+
+    /// Who gets what.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be encoded.
+    pub fn into_payload(self) -> Result<(NativePeers, Payload), EncodeError> {
+        let payload = match self.said {
+            Native::Event(event) => Payload::of(&event.into_data())?,
+            Native::Encoded(payload) => payload,
+        };
+        Ok((self.to, payload))
     }
 }
 

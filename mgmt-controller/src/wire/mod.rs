@@ -14,11 +14,12 @@ mod deliver;
 mod known;
 mod messages;
 mod peers;
+mod shared;
 #[cfg(test)]
 mod tests;
 
 pub use clients::{ClientSession, FromClient};
 pub use deliver::Deliveries;
 pub use known::{Assumed, Wire};
-pub use messages::{NativePeers, Publication, ToNative, readable};
+pub use messages::{NativePeers, NotSaid, Publication, ToNative, readable};
 pub use peers::{FromPeer, Inbound, PeerSession, Refusal};

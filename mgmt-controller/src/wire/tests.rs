@@ -1,11 +1,18 @@
-use broker_codec::{Data, EndpointId, Recipients, data::to_data, json::DataMessage, zeek::Event};
+use std::{collections::BTreeSet, sync::Arc};
+
+use broker_codec::{
+    Data, EndpointId, Recipients,
+    data::{ZeekString, to_data},
+    json::DataMessage,
+    zeek::Event,
+};
 use mgmt_api::{
-    AgentMessage, AgentRequest, ClientRequest, ClientResponse, Dialect, LinkMessage, Principal, RequestKind,
-    ResultRecord, Transport, topics,
+    AgentMessage, AgentRequest, ClientRequest, ClientResponse, ClusterRole, Configuration, Dialect, Instance,
+    LinkMessage, Node, Principal, RequestKind, ResultRecord, Transport, topics,
 };
 
 use super::*;
-use crate::core::{Audience, Input, Outgoing, Settings};
+use crate::core::{Audience, Input, Outgoing, Settings, SharedRequest};
 
 const CONTROLLER: &str = "zeek/management/controller";
 const AGENT: &str = "zeek/management/agent/a";
@@ -162,25 +169,75 @@ fn native_peers_get_an_empty_list_of_metadata_and_clients_get_none() {
     let mut wire = wire();
     let request = AgentRequest::GetNodes { reqid: "r".into() };
     let publication = |to| Publication::new(AGENT.into(), &Outgoing::Agent(request.clone()), to).unwrap();
-    let sent = wire.deliver(&publication(Audience::Peer(PEER)));
+    let sent = wire.deliver(&publication(Audience::Peer(PEER)), true);
     assert_eq!(sent.native.len(), 1);
     assert_eq!(sent.native[0].to, NativePeers::One(PEER));
     let event = Event::of(&request).unwrap();
-    assert_eq!(sent.native[0].to_data(), native(event.clone()));
+    assert_eq!(sent.native[0].to_data().unwrap(), native(event.clone()));
     assert_eq!(sent.websocket, [(Recipients::all(), message(AGENT, event))]);
     let gone = publication(Audience::Peer(EndpointId::NIL));
-    assert_eq!(wire.deliver(&gone).native, []);
+    assert_eq!(wire.deliver(&gone, true).native, []);
+}
+
+/// What an agent costs that gets what others get: its own bytes, and no copy of what they share. `Event` says what it gets.
+fn assert_shared(mut wire: Wire, topic: &str, to_many: impl Fn(&str) -> (Outgoing, Event)) {
+    let mut ends = BTreeSet::new();
+    for number in 1..=50 {
+        let peer = EndpointId::from_bytes([number; EndpointId::LEN]);
+        wire.peer_added(peer, false, principal(peer));
+        let (outgoing, event) = to_many(&format!("r{number}"));
+        let publication = Publication::new(topic.into(), &outgoing, Audience::Peer(peer)).unwrap();
+        let Deliveries {
+            mut native,
+            websocket,
+            ..
+        } = wire.deliver(&publication, false);
+        assert_eq!(websocket, []);
+        let sent = native.pop().unwrap();
+        assert_eq!((&sent.to, native.len()), (&NativePeers::One(peer), 0));
+        assert_eq!(sent.to_data().unwrap(), self::native(event));
+        let (_, payload) = sent.into_payload().unwrap();
+        assert!(payload.own.len() < 200 && payload.shared.len() > 10_000);
+        ends.insert(payload.shared.as_ptr());
+    }
+    assert_eq!(ends.len(), 1, "it was copied");
+}
+
+#[test]
+fn what_agents_share_of_a_deployment_is_encoded_once_and_not_copied() {
+    let nodes = (0..1000).map(|number| Node::new(format!("w{number}"), "a", ClusterRole::Worker));
+    let config = Arc::new(Configuration::new("c1", [Instance::new("a")], nodes));
+    assert_shared(wire(), AGENT, |reqid| {
+        let request = AgentRequest::Deploy {
+            reqid: reqid.into(),
+            config: Arc::clone(&config),
+            force: false,
+        };
+        let event = Event::of(&request).unwrap();
+        (Outgoing::Agent(request), event)
+    });
+    let rest = Arc::new(ZeekString::from("x".repeat(20_000)));
+    assert_shared(wire(), topics::LINK, |reqid| {
+        let request = SharedRequest {
+            reqid: reqid.into(),
+            kind: "prepare".into(),
+            json: reqid.into(),
+            rest: Arc::clone(&rest),
+        };
+        let event = Event::of(&request.to_message()).unwrap();
+        (Outgoing::Shared(request), event)
+    });
 }
 
 #[test]
 fn each_peer_and_client_is_answered_in_its_own_dialect() {
     let mut wire = wire();
-    let all = wire.deliver(&answer());
+    let all = wire.deliver(&answer(), true);
     assert_eq!(all.native.len(), 1);
     assert_eq!(all.native[0].to, NativePeers::Subscribers(Recipients::all()));
 
     let request = || {
-        let configuration = to_data(&mgmt_api::Configuration::default()).unwrap();
+        let configuration = to_data(&Configuration::default()).unwrap();
         event(
             "Management::Controller::API::set_configuration_request",
             vec![text("r"), configuration],
@@ -189,7 +246,7 @@ fn each_peer_and_client_is_answered_in_its_own_dialect() {
     let set = |principal| Input::SetConfiguration {
         principal,
         reqid: "r".into(),
-        config: mgmt_api::Configuration::default(),
+        config: Configuration::default(),
     };
     let from_peer = read(&mut wire, CONTROLLER, native(request())).unwrap();
     assert_eq!(from_peer.inbound.unwrap().input, set(principal(PEER)));
@@ -200,7 +257,7 @@ fn each_peer_and_client_is_answered_in_its_own_dialect() {
     wire.client_heard(7, &from_client);
     assert_eq!(from_client.input, Some(set(testkit::client(7))));
 
-    let deliveries = wire.deliver(&answer());
+    let deliveries = wire.deliver(&answer(), true);
     let model = event(
         "Management::Controller::API::get_nodes_response",
         vec![text("r"), Data::Vector(vec![])],
@@ -214,7 +271,7 @@ fn each_peer_and_client_is_answered_in_its_own_dialect() {
         ]
     );
     // Without results, both look alike.
-    assert_eq!(deliveries.native[1].to_data(), native(model.clone()));
+    assert_eq!(deliveries.native[1].to_data().unwrap(), native(model.clone()));
     assert_eq!(
         deliveries.websocket,
         [
@@ -235,13 +292,13 @@ fn each_peer_and_client_is_answered_in_its_own_dialect() {
         Audience::Subscribers,
     )
     .unwrap();
-    let deliveries = wire.deliver(&staged);
+    let deliveries = wire.deliver(&staged, true);
     assert_eq!(deliveries.native.len(), 1, "only those that know the event");
     assert_eq!(deliveries.websocket.len(), 1);
 
     wire.client_gone(7);
     wire.peer_lost(PEER);
-    let deliveries = wire.deliver(&answer());
+    let deliveries = wire.deliver(&answer(), true);
     assert_eq!((deliveries.native.len(), deliveries.websocket.len()), (1, 1));
 }
 
@@ -307,7 +364,7 @@ fn messages_of_the_extension_reach_one_peer_and_no_client_whatever_the_peer_spea
     assert_eq!(inbound.input, Input::Link { peer: PEER, message });
 
     let publication = Publication::new(topics::LINK.into(), &Outgoing::Link(said), Audience::Peer(PEER));
-    let deliveries = wire.deliver(&publication.expect("an event"));
+    let deliveries = wire.deliver(&publication.expect("an event"), true);
     assert!(deliveries.websocket.is_empty() && deliveries.failures.is_empty());
     let to: Vec<_> = deliveries.native.iter().map(|event| &event.to).collect();
     assert_eq!(to, [&NativePeers::One(PEER)]);

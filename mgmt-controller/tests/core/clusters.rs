@@ -200,7 +200,7 @@ impl World {
     }
 
     fn deployed(&self, cluster: &str) -> Option<&Configuration> {
-        self.durable.get(cluster)?.deployed.as_ref()
+        self.durable.get(cluster)?.deployed.as_deref()
     }
 
     fn expected(&self, cluster: &str) -> Expected {

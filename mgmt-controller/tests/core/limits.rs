@@ -1,13 +1,15 @@
 //! Limits that no transcript can show in few lines.
 
-use std::time::Duration;
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use broker_codec::EndpointId;
 use mgmt_api::{
     AgentMessage, AgentRequest, ClientRequest, ClientResponse, Configuration, Instance, Now, ResultRecord,
     SequentialIds,
 };
 use mgmt_controller::core::{
-    Action, Configurations, Controller, Input, Outgoing, REQUESTS_MAX, Settings, WRITES_MAX, WriteId,
+    Action, Audience, Configurations, Controller, Input, Outgoing, REQUESTS_MAX, Settings, WRITES_MAX,
+    WriteId,
 };
 use testkit::{FakeAgent, client, transcript::peer_id};
 
@@ -103,7 +105,7 @@ fn no_request_time_out_is_too_short_or_too_long() {
             host: "10.0.0.1".parse().unwrap(),
             ..Instance::new("host1")
         };
-        let config = Configuration::new("c1", [instance], []);
+        let config = Arc::new(Configuration::new("c1", [instance], []));
         let restored = Configurations {
             deployed: Some(config.clone()),
             ready: Some(config),
@@ -150,6 +152,52 @@ fn no_request_time_out_is_too_short_or_too_long() {
             "{request_timeout:?}"
         );
     }
+}
+
+/// The core asks each agent under an id of its own; what it gives them is one configuration.
+#[test]
+fn agents_are_given_one_configuration_and_no_copies() {
+    let names: Vec<String> = (1..=50).map(|number| format!("host{number}")).collect();
+    let at = |name: &String| Instance {
+        host: "10.0.0.1".parse().unwrap(),
+        ..Instance::new(name.as_str())
+    };
+    let config = Arc::new(Configuration::new("c1", names.iter().map(at), []));
+    let restored = Configurations {
+        deployed: Some(Arc::clone(&config)),
+        ..Configurations::default()
+    };
+    let mut controller = controller(Settings::default(), restored);
+    let mut given = Vec::new();
+    let mut inputs = VecDeque::from([started()]);
+    for (number, name) in (1..).zip(&names) {
+        let peer = EndpointId::from_bytes([number; EndpointId::LEN]);
+        let hello = FakeAgent::hello(&name.as_str().into(), peer, true);
+        inputs.extend([peer_added(peer, "10.0.0.1:40000", "at"), agent(peer, name, hello)]);
+    }
+    while let Some(input) = inputs.pop_front() {
+        for action in controller.step(Now::START, input) {
+            let Action::Publish {
+                event: Outgoing::Agent(request),
+                to: Audience::Peer(peer),
+                ..
+            } = action
+            else {
+                continue;
+            };
+            match request {
+                AgentRequest::AgentWelcome { reqid } => {
+                    let result = ResultRecord::success(reqid.clone());
+                    let name = &names[usize::from(peer.as_bytes()[0]) - 1];
+                    inputs.push_back(agent(peer, name, AgentMessage::AgentWelcome { reqid, result }));
+                }
+                AgentRequest::Deploy { config, .. } => given.push(config),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert_eq!(given.len(), names.len());
+    assert!(given.iter().all(|given| Arc::ptr_eq(given, &config)));
 }
 
 /// What staging this comes to; one instance more than these, with each name.

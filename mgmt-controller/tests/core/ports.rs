@@ -68,8 +68,8 @@ fn staged(config: &Configuration) -> Option<Configuration> {
     actions.into_iter().find_map(|action| match action {
         Action::Persist { changes, .. } => match &changes.entries[..] {
             [(Slot::Staged, staged), (Slot::Ready, ready)] => {
-                assert_eq!(staged, config);
-                Some(ready.clone())
+                assert_eq!(**staged, *config);
+                Some(Configuration::clone(ready))
             }
             other => panic!("{other:?}"),
         },

@@ -291,6 +291,7 @@ fn print(action: &Action, out: &mut String) {
                 Outgoing::Agent(request) => name_and_fields(request),
                 Outgoing::News(message) => name_and_fields(message),
                 Outgoing::Link(message) => name_and_fields(message),
+                Outgoing::Shared(request) => name_and_fields(&request.to_message()),
             };
             assert!(event.event_name().ends_with(&format!("::{name}")));
             match to {

@@ -209,7 +209,7 @@ impl OurController {
             failures,
             // No client of a recording has roles.
             answer: _,
-        } = self.wire.deliver(publication);
+        } = self.wire.deliver(publication, true);
         for (party, error) in failures {
             around.complain(format!("cannot translate an event for {party}: {error}"));
         }
@@ -302,7 +302,10 @@ fn send(around: &mut Around, event: &ToNative) {
         NativePeers::One(peer) => (*peer, &everyone),
         NativePeers::Subscribers(among) => (EndpointId::NIL, among),
     };
-    around.publish(&event.topic, &event.to_data(), receiver, among);
+    match event.to_data() {
+        Ok(data) => around.publish(&event.topic, &data, receiver, among),
+        Err(error) => around.complain(format!("cannot read what is sent: {error}")),
+    }
 }
 
 /// A client's number: that of its connection.

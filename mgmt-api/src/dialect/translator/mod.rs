@@ -208,6 +208,15 @@ impl Dialect {
         self.write_published(topics, topic, event, &context)
     }
 
+    /// The topic that stands for one of the model's.
+    pub fn topic(self, topics: &Topics, topic: &[u8]) -> ZeekString {
+        if self.is_cluster_controller() {
+            cluster_controller_topic(topics, topic)
+        } else {
+            topic.into()
+        }
+    }
+
     fn write_published(
         self,
         topics: &Topics,
@@ -215,11 +224,7 @@ impl Dialect {
         event: &Event,
         context: &Context,
     ) -> Result<Option<Published>, DialectError> {
-        let topic = if self.is_cluster_controller() {
-            cluster_controller_topic(topics, topic)
-        } else {
-            topic.into()
-        };
+        let topic = self.topic(topics, topic);
         let written = self.write(event, context)?;
         Ok(written.map(|event| Published { topic, event }))
     }

@@ -38,7 +38,7 @@ fn each_cluster_has_its_own_and_zeeks_tables_stay_as_they_are() {
     let after = restored(dir.path());
     assert_eq!(after.configurations, before.configurations);
     let [a, b] = ["a", "b"].map(|name| &after.clusters[name]);
-    let id = |slot: &Option<Configuration>| slot.as_ref().map(|config| config.id.to_string());
+    let id = |slot: &Option<Arc<Configuration>>| slot.as_ref().map(|config| config.id.to_string());
     assert_eq!([id(&a.staged), id(&a.deployed)], [Some("c3".into()), None]);
     assert_eq!(
         [id(&b.staged), id(&b.deployed)],

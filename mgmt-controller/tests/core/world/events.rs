@@ -1,6 +1,6 @@
 //! What happens in the world, and what the controller does because of it.
 
-use std::{fmt::Debug, time::Duration};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use broker_codec::{
     Data, EndpointId,
@@ -328,6 +328,11 @@ impl World {
                     ..
                 } => self.link(peer, message),
                 Action::Publish {
+                    event: Outgoing::Shared(request),
+                    to: Audience::Peer(peer),
+                    ..
+                } => self.link(peer, request.to_message()),
+                Action::Publish {
                     event: Outgoing::Client(response),
                     to: Audience::Subscribers,
                     ..
@@ -352,7 +357,7 @@ impl World {
         self.saw("an answer", 1);
         if let ClientResponse::GetConfiguration { result, .. } = &response {
             let stored = [&self.durable.staged, &self.durable.deployed];
-            let shown = |config: &Option<Configuration>| match config {
+            let shown = |config: &Option<Arc<Configuration>>| match config {
                 Some(config) => result.data.as_ref() == Some(&to_data(config).unwrap()),
                 None => !result.success,
             };

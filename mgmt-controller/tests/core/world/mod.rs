@@ -28,6 +28,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     env,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
     time::Duration,
 };
 
@@ -138,7 +139,7 @@ struct World {
     settings: Settings,
     controller: Controller,
     /// What was deployed, and how many requests had changed anything at agents, when a deployment was asked for.
-    deployments: BTreeMap<ZeekString, (Option<Configuration>, u64)>,
+    deployments: BTreeMap<ZeekString, (Option<Arc<Configuration>>, u64)>,
     /// How many agents were given a configuration, or stood down that had not been dismissed.
     changes: u64,
     /// The requests by which they were.
@@ -304,7 +305,7 @@ impl World {
                 .eq(config.instances.iter().map(|instance| &instance.name))
         );
         assert_eq!(self.durable.deployed, self.durable.ready);
-        assert_eq!(self.durable.staged.as_ref(), Some(&config));
+        assert_eq!(self.durable.staged.as_deref(), Some(&config));
         self.assert_runs(&config);
         self.assert_no_other_instance_runs_nodes(&config);
     }
