@@ -8,6 +8,8 @@
 //!
 //! What comes first in the picture is also looked at first, so that no flood of messages delays a time-out.
 //!
+//! What goes to many peers because of one input goes to a few of them at a time: in between, others are served ([`Outside::takes_turns`]).
+//!
 //! A sender has credit ([`Credit`]): a request keeps some until it is answered and the answer is with its listeners, everything
 //! else until the core has taken it. So no peer is read faster than it is answered, and no queue fills because of one sender.
 
@@ -15,6 +17,7 @@ use std::{
     borrow::Cow,
     collections::{BTreeMap, VecDeque},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -23,7 +26,11 @@ use broker_endpoint::{Credit, at, tls::RenewTls};
 use counters::{Counters, Registry};
 use jiff::Timestamp;
 use mgmt_api::{HostState, Level, Now, WallClock};
-use tokio::{sync::oneshot, task::spawn_blocking, time::Instant};
+use tokio::{
+    sync::oneshot,
+    task::{spawn_blocking, yield_now},
+    time::Instant,
+};
 use tracing::field::display;
 
 use crate::{
@@ -50,6 +57,9 @@ use crate::{
 /// How much the time of day may differ from what the core takes it for: clocks that keep time are not set by more.
 const CLOCK_STEP_MIN: Duration = Duration::from_millis(200);
 
+/// How many of the actions that take turns are carried out before others are served.
+const TURNS_MAX: usize = 16;
+
 /// What is around a core: where its inputs come from, and what its actions do.
 pub trait Outside: Sized {
     type Machine: Machine;
@@ -65,6 +75,12 @@ pub trait Outside: Sized {
 
     /// What the log says of an input and its consequences.
     fn about(&mut self, input: &<Self::Machine as Machine>::Input) -> About;
+
+    /// Whether an action is one of those, of which there may be many at a time, that take turns with what happens meanwhile. They are
+    /// carried out in their order, after all else that the input brings about, and no input comes of them.
+    fn takes_turns(&self, _action: &<Self::Machine as Machine>::Action) -> bool {
+        false
+    }
 
     /// Does what the core wants done. Returns what comes of it at once.
     fn carry_out(
@@ -118,6 +134,8 @@ pub struct Daemon<M: Machine> {
     /// None when it has ended.
     log: Option<ManagementLog>,
     limiter: Limiter,
+    /// What waits for its turn.
+    waiting: VecDeque<(M::Action, Arc<Cause>)>,
     /// What an input causes is not logged: its sender causes too much.
     quiet: bool,
     signals: Signals,
@@ -243,6 +261,7 @@ impl Beginning {
             machine: M::start(header.start, Box::new(header.seed.ids())),
             log: Some(log),
             limiter: Limiter::default(),
+            waiting: VecDeque::new(),
             quiet: false,
             signals: self.signals,
             unanswered: BTreeMap::new(),
@@ -273,6 +292,7 @@ pub async fn run<O: Outside>(mut daemon: Daemon<O::Machine>, mut outside: O) -> 
                 Asked::End(name) => {
                     tracing::info!(signal = name, "ending");
                     notify::stopping();
+                    daemon.carry_out_all(&mut outside).await;
                     outside.end(&mut daemon).await?;
                     daemon.finish().await?;
                     tracing::info!("ended");
@@ -291,6 +311,7 @@ pub async fn run<O: Outside>(mut daemon: Daemon<O::Machine>, mut outside: O) -> 
             }
             () = at(daemon.watchdog.due()) => daemon.watchdog.alive(),
             event = outside.next() => outside.take(&mut daemon, event?).await,
+            () = yield_now(), if !daemon.waiting.is_empty() => daemon.carry_out_some(&mut outside).await,
         }
     }
 }
@@ -327,17 +348,21 @@ impl<M: Machine> Daemon<M> {
                     .limiter
                     .admit(Instant::now().into_std(), &sender, &kind, &kind)
             });
-            let cause = Cause {
+            let cause = Arc::new(Cause {
                 time: Timestamp::now(),
                 since: Instant::now(),
                 reqid,
                 credit,
-            };
+            });
             let now = Now::from_start(self.started.elapsed());
             if let Some(journal) = &mut self.journal {
                 journal.record(now, &input);
             }
             for action in self.machine.step(now, input) {
+                if outside.takes_turns(&action) {
+                    self.waiting.push_back((action, Arc::clone(&cause)));
+                    continue;
+                }
                 let follow = outside.carry_out(self, action, &cause).await;
                 inputs.extend(follow.into_iter().map(|input| (input, cause.credit.clone())));
             }
@@ -345,11 +370,29 @@ impl<M: Machine> Daemon<M> {
                 && self.machine.owes_answer(&request)
             {
                 // That of a repeated one is given back: it has no answer of its own.
-                let Cause { credit, since, .. } = cause;
-                self.unanswered
-                    .entry(request)
-                    .or_insert(Unanswered { credit, since });
+                self.unanswered.entry(request).or_insert_with(|| Unanswered {
+                    credit: cause.credit.clone(),
+                    since: cause.since,
+                });
             }
+        }
+        self.carry_out_some(outside).await;
+    }
+
+    /// Carries out some of what waits for its turn.
+    async fn carry_out_some<O: Outside<Machine = M>>(&mut self, outside: &mut O) {
+        for _ in 0..TURNS_MAX {
+            let Some((action, cause)) = self.waiting.pop_front() else {
+                return;
+            };
+            outside.carry_out(self, action, &cause).await;
+        }
+    }
+
+    /// Carries out all that waits for its turn: nothing may be left at the end.
+    pub async fn carry_out_all<O: Outside<Machine = M>>(&mut self, outside: &mut O) {
+        while !self.waiting.is_empty() {
+            self.carry_out_some(outside).await;
         }
     }
 
@@ -388,6 +431,7 @@ impl<M: Machine> Daemon<M> {
                 _ = self.signals.end() => return Err(HostError::Interrupted.into()),
                 () = at(deadline) => self.tick(outside).await,
                 event = outside.next() => outside.take(self, event?).await,
+                () = yield_now(), if !self.waiting.is_empty() => self.carry_out_some(outside).await,
             }
         }
         Ok(())

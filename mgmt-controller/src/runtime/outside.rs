@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     Counted,
-    core::{Action, Controller, Input, Level},
+    core::{Action, Audience, Controller, Input, Level},
     error::RunError,
     http::Request,
     store::Written,
@@ -159,6 +159,19 @@ impl Outside for Runtime {
         }
     }
 
+    /// What goes to peers: each agent of a cluster may be sent something.
+    fn takes_turns(&self, action: &Action) -> bool {
+        matches!(
+            action,
+            Action::Publish {
+                to: Audience::Peer(_),
+                ..
+            } | Action::Connect { .. }
+                | Action::Disconnect { .. }
+                | Action::Close { .. }
+        )
+    }
+
     async fn carry_out(&mut self, daemon: &mut Daemon, action: Action, cause: &Cause) -> Vec<Input> {
         if let Action::Event(event) = &action {
             self.audited.happens(daemon.machine(), event);
@@ -209,6 +222,7 @@ impl Outside for Runtime {
             self.take(daemon, Event::Written(written)).await;
         }
         daemon.handle(&mut self, [Input::Stopping], &Credit::none()).await;
+        daemon.carry_out_all(&mut self).await;
         report_lines(self.node_news.overdue(None));
         let (broker, server) = (self.broker, self.server);
         let clients_leave = async {
