@@ -173,10 +173,17 @@ impl Cluster {
             checked.collect()
         };
         if kind == RequestKind::Deploy {
-            if let Some(fanout) = self.deployment.as_mut().and_then(Deployment::fanout)
+            if let Some(deployment) = &mut self.deployment
+                && let Some(fanout) = deployment.fanout()
                 && waits(fanout)
             {
-                if fanout.answer(reqid, name, results()) == Answer::Last {
+                let results: Vec<_> = results();
+                let all_went_well = results.iter().all(|result| result.success);
+                let answer = fanout.answer(reqid, name, results);
+                if all_went_well {
+                    self.members.peers.has_deployed(name, &deployment.config);
+                }
+                if answer == Answer::Last {
                     self.deployed(turn);
                 }
                 return;

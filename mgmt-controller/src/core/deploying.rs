@@ -201,14 +201,21 @@ impl Cluster {
         self.await_until(deadline, key, Pending::Deployment);
     }
 
-    /// Gives the configuration to all instances that are ready.
+    /// Gives the configuration to all instances that are ready; if that is only repeated, without those whose agents run it.
+    ///
+    /// DIFFERENCE(returning-agents): when an agent returns, Zeek gives all of them the configuration again, and so do we with agents of
+    /// Zeek's. One of ours looks after its nodes itself.
     fn ask_to_deploy(&mut self, turn: &mut Turn<'_>) {
         let Some(deployment) = &mut self.deployment else {
             return;
         };
         let config = &deployment.config;
         let absent = self.members.not_deployed(turn, deployment.key.reqid(), config);
-        let instances = self.members.instances.wanted_ready().cloned().collect();
+        let is_repeated = matches!(deployment.key, Key::Internal(_));
+        let peers = &self.members.peers;
+        let asked = self.members.instances.wanted_ready();
+        let asked = asked.filter(|name| !is_repeated || !peers.runs(name, config));
+        let instances = asked.cloned().collect();
         for name in self.members.instances.caught_up() {
             let message = format!(
                 "instance {name} is there now and gets configuration {}",

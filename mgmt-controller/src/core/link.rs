@@ -66,6 +66,7 @@ impl Cluster {
         };
         if self.members.peers.obeys_other(&name).is_some() {
             self.members.instances.ready.remove(&name);
+            self.members.peers.may_run_other(&name);
             self.members.forget_welcome(&name);
             self.members.warn_of_refusal(turn, &name);
             self.progress(turn);

@@ -376,6 +376,7 @@ impl Membership {
 
     /// Tells an agent that it is not part of the cluster, or not any more.
     pub(super) fn stand_down(&mut self, turn: &mut Turn<'_>, name: &ZeekString, peer: Option<EndpointId>) {
+        self.peers.may_run_other(name);
         let standby = AgentRequest::AgentStandby {
             reqid: ZeekString::default(),
         };

@@ -4,13 +4,17 @@
 //! [`Peers::ended`] when the connection is gone, [`Peers::closing`] when we end it. So a peer holds one name at most,
 //! a name has one holder at most, and the holder is connected.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Weak},
+};
 
 use broker_codec::{
     EndpointId,
     data::{Address, Port, ZeekString},
 };
-use mgmt_api::{API_VERSION, ControllerId, Instance, Now, access::Grant, topics};
+use mgmt_api::{API_VERSION, Configuration, ControllerId, Instance, Now, access::Grant, topics};
 
 use super::older::Api;
 
@@ -93,6 +97,9 @@ pub(super) struct Agent {
     pub(super) welcome: Option<ZeekString>,
     /// What it has said when it was stopped in good order.
     pub(super) farewell: Option<String>,
+    /// The configuration that it was given last, if it is one of ours and has said since it came that all went well. It looks after its
+    /// nodes itself.
+    runs: Weak<Configuration>,
 }
 
 /// What an agent says of itself.
@@ -334,6 +341,7 @@ impl Peers {
             since: now,
             welcome: None,
             farewell: None,
+            runs: Weak::new(),
         };
         self.agents.insert(name, agent);
         CheckedIn::Newly
@@ -421,6 +429,30 @@ impl Peers {
     /// The agent of an instance, whose welcome may change.
     pub(super) fn welcome_of(&mut self, name: &ZeekString) -> Option<&mut Option<ZeekString>> {
         self.agents.get_mut(name).map(|agent| &mut agent.welcome)
+    }
+
+    /// The agent of an instance has deployed this.
+    pub(super) fn has_deployed(&mut self, name: &ZeekString, config: &Arc<Configuration>) {
+        let Some(agent) = self.agents.get_mut(name) else {
+            return;
+        };
+        let peer = self.peers.get(&agent.peer);
+        if peer.is_some_and(|peer| peer.peering.is_ours) {
+            agent.runs = Arc::downgrade(config);
+        }
+    }
+
+    /// What the agent of an instance was given is not what it runs, as far as is known.
+    pub(super) fn may_run_other(&mut self, name: &ZeekString) {
+        if let Some(agent) = self.agents.get_mut(name) {
+            agent.runs = Weak::new();
+        }
+    }
+
+    /// Whether the agent of an instance runs this and goes on with it whatever happens.
+    pub(super) fn runs(&self, name: &ZeekString, config: &Arc<Configuration>) -> bool {
+        let agent = self.agents.get(name);
+        agent.is_some_and(|agent| std::ptr::eq(agent.runs.as_ptr(), Arc::as_ptr(config)))
     }
 
     /// The agents, by the names of their instances.
