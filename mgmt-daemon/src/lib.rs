@@ -46,6 +46,7 @@ pub mod files;
 pub mod grants;
 pub mod http;
 pub mod journal;
+mod lines;
 pub mod lock;
 pub mod log;
 pub mod machine;

@@ -41,7 +41,7 @@ const DEPENDENCIES: &[(&str, &str)] = &[
         "mgmt-daemon",
         "axum broker-codec broker-endpoint clap clap_complete clap_mangen counters data-encoding getrandom hex hostname \
          hyper hyper-util jiff mgmt-api nix prometheus-client rustix sd-notify serde serde_json sha2 strum thiserror tikv-jemallocator tokio toml tracing \
-         tracing-appender tracing-subscriber utoipa utoipa-axum",
+         tracing-subscriber utoipa utoipa-axum",
     ),
     (
         "zeek-simulator",

@@ -34,16 +34,16 @@ impl AuditFile {
         Ok(())
     }
 
-    /// Appends a line, whole or not at all. A file that was moved or removed meanwhile is made anew.
-    pub(super) fn write(&mut self, line: &[u8]) -> io::Result<()> {
+    /// Appends lines, all of them or none. A file that was moved or removed meanwhile is made anew.
+    pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         let (mut file, length) = self.take()?;
-        if let Err(error) = file.write_all(line) {
+        if let Err(error) = file.write_all(lines) {
             // A part of a line would spoil the next one.
             let _ = file.set_len(length);
             return Err(error);
         }
         self.open = Some(file);
-        if length + line.len() as u64 >= FILE_BYTES_MAX {
+        if length + lines.len() as u64 >= FILE_BYTES_MAX {
             self.rotate();
         }
         Ok(())

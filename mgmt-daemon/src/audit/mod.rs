@@ -1,6 +1,6 @@
 //! The audit log: `audit.log` in the daemon's directory, with a line of JSON for each request of an operator or a client, on every port.
 //!
-//! A thread of its own writes it; lines travel there through a bounded queue. Nothing that goes wrong with it stops the daemon or delays an
+//! A thread of its own writes it; lines travel there through a bounded queue, in which those about what was only shown may wait a little for others. Nothing that goes wrong with it stops the daemon or delays an
 //! answer: lines that cannot be written are counted, the log says so once, and the daemon is not ready until lines can be written again.
 
 mod file;
@@ -10,10 +10,7 @@ mod pending;
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
-    },
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -25,7 +22,11 @@ pub use self::{
     line::{Line, Outcome, What},
     pending::Pending,
 };
-use crate::{Counted, pace::Pace};
+use crate::{
+    Counted,
+    lines::{self, CHUNK_MAX},
+    pace::Pace,
+};
 
 /// How many lines may wait to be written.
 const LINES_MAX: usize = 4096;
@@ -47,7 +48,7 @@ pub struct Audit(Option<Arc<Shared>>);
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
-    queue: SyncSender<Entry>,
+    queue: lines::Sender<Entry>,
     counters: Counters<Counted>,
     reads: Pace,
     /// Why lines are lost, if they are.
@@ -58,9 +59,7 @@ struct Shared {
 #[derive(Debug)]
 enum Entry {
     Open,
-    /// In a box: the queue has room for all of them from the beginning.
     Write(Box<Line>),
-    End,
 }
 
 impl Audit {
@@ -84,8 +83,8 @@ impl Audit {
     }
 
     /// What is to run in the thread, with what it runs on.
-    fn with_writer(path: &Path, counters: Counters<Counted>) -> (Self, Writer, Receiver<Entry>) {
-        let (queue, entries) = sync_channel(LINES_MAX);
+    fn with_writer(path: &Path, counters: Counters<Counted>) -> (Self, Writer, lines::Receiver<Entry>) {
+        let (queue, entries) = lines::queue(LINES_MAX);
         let shared = Arc::new(Shared {
             path: path.to_owned(),
             queue,
@@ -106,19 +105,20 @@ impl Audit {
     pub(crate) fn open(&self) {
         let Some(shared) = &self.0 else { return };
         // If there is no room, lines are on their way.
-        let _ = shared.queue.try_send(Entry::Open);
+        let _ = shared.queue.push(Entry::Open, true);
     }
 
     /// Writes a line, unless it is one of too many about what was only shown. Never waits.
     pub fn record(&self, line: Line) {
         let Some(shared) = &self.0 else { return };
-        if line.is_of_read()
+        let is_of_read = line.is_of_read();
+        if is_of_read
             && let Some(reader) = line.sender()
             && !shared.reads.allows(reader)
         {
             return shared.counters.increment(Counted::AuditReadsLeftOut);
         }
-        if shared.queue.try_send(Entry::Write(Box::new(line))).is_err() {
+        if !shared.queue.push(Entry::Write(Box::new(line)), !is_of_read) {
             shared.lost("it is not written fast enough");
         }
     }
@@ -137,7 +137,8 @@ impl Audit {
     pub(crate) fn finish(self) {
         let Some(shared) = self.0 else { return };
         let thread = lock(&shared.thread).take();
-        if shared.queue.send(Entry::End).is_ok() && thread.is_some_and(|thread| thread.join().is_err()) {
+        shared.queue.end();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the thread of the audit log panicked");
         }
     }
@@ -174,7 +175,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, entries: &Receiver<Entry>) {
+    fn run(mut self, entries: &lines::Receiver<Entry>) {
         let mut failed: Option<Instant> = None;
         loop {
             let is_well = lock(&self.shared.trouble).is_none();
@@ -183,13 +184,17 @@ impl Writer {
                 failed = None;
                 self.try_again();
             }
-            let wait = if is_well { Duration::MAX } else { RETRY };
-            match entries.recv_timeout(wait) {
-                Ok(Entry::Open) => self.open(),
-                Ok(Entry::Write(line)) => self.write(&line),
-                Err(RecvTimeoutError::Timeout) => {}
-                Ok(Entry::End) | Err(RecvTimeoutError::Disconnected) => return,
+            let Some(entries) = entries.take((!is_well).then_some(RETRY)) else {
+                return;
+            };
+            let mut texts = Vec::new();
+            for entry in entries {
+                match entry {
+                    Entry::Open => self.open(),
+                    Entry::Write(line) => texts.push(line.to_json()),
+                }
             }
+            self.write(&texts);
         }
     }
 
@@ -199,10 +204,27 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, line: &Line) {
-        match self.file.write(&line.to_json()) {
-            Ok(()) => self.shared.counters.increment(Counted::AuditLines),
-            Err(error) => self.shared.lost(&error.to_string()),
+    fn write(&mut self, mut lines: &[Vec<u8>]) {
+        while let [first, rest @ ..] = lines {
+            let mut length = first.len();
+            let fits = |line: &&Vec<u8>| {
+                length += line.len();
+                length <= CHUNK_MAX
+            };
+            let (chunk, others) = lines.split_at(1 + rest.iter().take_while(fits).count());
+            self.write_chunk(chunk);
+            lines = others;
+        }
+    }
+
+    /// Writes lines together. If they cannot be, there may be room for some of them.
+    fn write_chunk(&mut self, lines: &[Vec<u8>]) {
+        match self.file.write(&lines.concat()) {
+            Ok(()) => self.shared.counters.add(Counted::AuditLines, lines.len()),
+            Err(error) if lines.len() == 1 => self.shared.lost(&error.to_string()),
+            Err(_) => lines
+                .iter()
+                .for_each(|line| self.write_chunk(std::slice::from_ref(line))),
         }
     }
 

@@ -125,9 +125,7 @@ fn what_cannot_be_written_is_lost_told_and_counted_until_it_can() {
     writer.open();
     assert!(audit.failing().is_some());
     assert_eq!(counters.get(Counted::AuditLinesLost), 0);
-    for _ in 0..2 {
-        writer.write(&line("lost", None));
-    }
+    writer.write(&[line("lost", None), line("lost", None)].map(|line| line.to_json()));
     assert_eq!(counters.get(Counted::AuditLinesLost), 2);
     let failing = audit.failing().unwrap();
     assert!(

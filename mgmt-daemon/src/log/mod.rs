@@ -8,10 +8,10 @@ mod limit;
 
 use std::{
     fmt::{self, Write as _},
-    io::{self, Write as _},
+    io,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use broker_codec::data::{escape, excerpt_of, is_hostile};
@@ -21,7 +21,6 @@ use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
 };
-use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Layer, Registry,
     filter::Targets,
@@ -31,6 +30,7 @@ use tracing_subscriber::{
 };
 
 pub use self::limit::{Limiter, Sum};
+use crate::lines;
 
 /// How standard error is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,10 +40,16 @@ pub enum LogFormat {
     Json,
 }
 
-/// How many lines may wait for standard error. The queue takes 40 bytes for each from the beginning.
+/// How many lines may wait for standard error.
 pub const LINES_MAX: usize = 2048;
 /// How many bytes of a message or a field are written, before escaping.
 pub const FIELD_BYTES_MAX: usize = 4096;
+
+/// So many bytes are written together, if a line is not longer: what the system puts into a pipe as a whole, also if others write into it.
+const CHUNK_MAX: usize = 4096;
+
+/// How long the end waits for a reader of standard error.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A field that holds an object: what follows is its name. Its value is the text of [`object`].
 const OBJECT: &str = "json.";
@@ -55,23 +61,25 @@ const SENDERS: [&str; 3] = ["client", "peer", "address"];
 #[derive(Debug)]
 pub struct Flush {
     log: Arc<Log>,
-    _writer: WorkerGuard,
 }
 
 impl Drop for Flush {
     fn drop(&mut self) {
         let sums = self.log.limiter().finish();
         self.log.write_sums(&sums);
+        self.log.out.end();
+        self.log.out.wait_for_end(END_TIMEOUT);
     }
 }
 
 /// Sends what is traced to standard error, by a thread of its own: a pipe that is not read must not stop the daemon. When its
 /// queue of [`LINES_MAX`] is full, lines are lost. Keep the guard until the process ends.
 pub fn to_stderr(filter: Targets, format: LogFormat) -> Flush {
-    let (out, writer) = NonBlockingBuilder::default()
-        .lossy(true)
-        .buffered_lines_limit(LINES_MAX)
-        .finish(io::stderr());
+    let (out, lines) = lines::queue(LINES_MAX);
+    // Without the thread there is no log.
+    let _ = thread::Builder::new()
+        .name("stderr-log".into())
+        .spawn(move || write_all(&lines, &mut io::stderr()));
     let log = Arc::new(Log {
         format,
         limiter: Mutex::default(),
@@ -85,7 +93,24 @@ pub fn to_stderr(filter: Targets, format: LogFormat) -> Flush {
     let (filter, handle) = reload::Layer::new(filter);
     let _ = FILTER.set(handle);
     tracing_subscriber::registry().with(filter).with(layer).init();
-    Flush { log, _writer: writer }
+    Flush { log }
+}
+
+/// Writes lines until no more come.
+fn write_all(lines: &lines::Receiver<String>, out: &mut impl io::Write) {
+    let mut chunk = String::new();
+    while let Some(lines) = lines.take(None) {
+        for line in lines {
+            if chunk.len() + line.len() > CHUNK_MAX {
+                // What cannot be written here cannot be told anywhere.
+                let _ = out.write_all(chunk.as_bytes());
+                chunk.clear();
+            }
+            chunk.push_str(&line);
+        }
+        let _ = out.write_all(chunk.as_bytes());
+        chunk = String::new();
+    }
 }
 
 /// What the log of the process is filtered by.
@@ -133,7 +158,7 @@ pub fn object(value: &impl Serialize) -> String {
 struct Log {
     format: LogFormat,
     limiter: Mutex<Limiter>,
-    out: NonBlocking,
+    out: lines::Sender<String>,
 }
 
 impl Log {
@@ -146,8 +171,8 @@ impl Log {
             LogFormat::Text => line.text(),
             LogFormat::Json => line.json(),
         };
-        // Lossy: never fails.
-        let _ = self.out.clone().write_all(text.as_bytes());
+        // What finds no room is lost.
+        let _ = self.out.push(text, line.level <= Level::WARN);
     }
 
     fn write_sums(&self, sums: &[Sum]) {

@@ -106,3 +106,30 @@ fn what_is_printed_keeps_its_lines_and_its_values() {
     );
     assert_eq!(before, after);
 }
+
+#[test]
+fn lines_are_written_together_and_none_is_divided() {
+    struct Writes(Vec<Vec<u8>>);
+
+    impl io::Write for Writes {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.push(bytes.to_vec());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let (sender, receiver) = lines::queue(LINES_MAX);
+    let lens = [1000, 2000, 1096, 1, 2 * CHUNK_MAX, 1];
+    for len in lens {
+        assert!(sender.push("x".repeat(len), false));
+    }
+    drop(sender);
+    let mut writes = Writes(Vec::new());
+    write_all(&receiver, &mut writes);
+    let lens: Vec<_> = writes.0.iter().map(Vec::len).collect();
+    assert_eq!(lens, [CHUNK_MAX, 1, 2 * CHUNK_MAX, 1]);
+}

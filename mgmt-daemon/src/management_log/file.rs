@@ -68,17 +68,14 @@ impl LogFile {
         self.due
     }
 
-    /// Appends a record of the given time.
-    pub(super) fn write(
-        &mut self,
-        now: Timestamp,
-        time: Timestamp,
-        level: Level,
-        role: &str,
-        message: &[u8],
-    ) -> io::Result<()> {
-        let record = format::record(time, self.node.as_bytes(), level, role, message);
-        self.open(now, time)?.write_all(&record)
+    /// A record of this log.
+    pub(super) fn record(&self, time: Timestamp, level: Level, role: &str, message: &[u8]) -> Vec<u8> {
+        format::record(time, self.node.as_bytes(), level, role, message)
+    }
+
+    /// Appends records, the first of which is of the given time.
+    pub(super) fn write(&mut self, now: Timestamp, time: Timestamp, records: &[u8]) -> io::Result<()> {
+        self.open(now, time)?.write_all(records)
     }
 
     /// Rotates the log; what is written next goes into a new file.

@@ -1,21 +1,15 @@
 //! The management log: `management-<name>.log` in Zeek's ASCII format, as Zeek's own processes write it
 //! (`policy/frameworks/management/log.zeek`).
 //!
-//! A thread of its own writes it, since a file system may block for long. Lines travel there through a bounded queue;
-//! when it is full, lines are dropped and counted. Nothing that goes wrong with the log stops the daemon: failures
+//! A thread of its own writes it, since a file system may block for long. Lines travel there through a bounded queue, and are written together
+//! as far as they come together; when it is full, lines are dropped and counted. Nothing that goes wrong with the log stops the daemon: failures
 //! are reported once each on standard error, and counted.
 
 mod file;
 mod format;
 mod rotation;
 
-use std::{
-    io,
-    path::Path,
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
-    thread,
-    time::{Duration, SystemTime},
-};
+use std::{io, mem, path::Path, thread, time::SystemTime};
 
 use counters::Counters;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
@@ -23,7 +17,11 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use self::{file::LogFile, rotation::Rotated};
 use mgmt_api::Level;
 
-use crate::{Counted, config::LogConfig};
+use crate::{
+    Counted,
+    config::LogConfig,
+    lines::{self, CHUNK_MAX},
+};
 
 /// How many lines may wait to be written.
 pub const LINES_MAX: usize = 4096;
@@ -33,8 +31,7 @@ pub const LINES_MAX: usize = 4096;
 pub struct ManagementLog {
     level: Level,
     message_bytes_max: usize,
-    /// In boxes: the queue has room for all of them from the beginning.
-    queue: SyncSender<Box<Entry>>,
+    queue: lines::Sender<Entry>,
     counters: Counters<Counted>,
     thread: thread::JoinHandle<()>,
 }
@@ -68,7 +65,7 @@ impl ManagementLog {
             field_bytes_max,
             ref rotation,
         } = *config;
-        let (queue, entries) = sync_channel(LINES_MAX);
+        let (queue, entries) = lines::queue(LINES_MAX);
         let (dir, node, rotation) = (dir.to_path_buf(), node.to_owned(), rotation.clone());
         let counted = counters.clone();
         let thread = thread::Builder::new()
@@ -80,6 +77,7 @@ impl ManagementLog {
                     file,
                     role,
                     counters: counted,
+                    records: Records::default(),
                     failing: false,
                 };
                 writer.run(&entries);
@@ -102,9 +100,7 @@ impl ManagementLog {
         let message = message.as_bytes();
         let message = message.get(..self.message_bytes_max).unwrap_or(message).to_vec();
         let line = Line { time, level, message };
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
-            self.queue.try_send(Box::new(Entry::Write(line)))
-        {
+        if !self.queue.push(Entry::Write(line), level >= Level::Warning) {
             if self.counters.get(Counted::LogDropped) == 0 {
                 tracing::warn!("the management log is not written fast enough, lines are lost");
             }
@@ -114,7 +110,7 @@ impl ManagementLog {
 
     /// Opens the file anew if it was moved or removed, as a program that rotates logs does it, and says so. Never waits.
     pub fn reopen(&self) {
-        if self.queue.try_send(Box::new(Entry::Reopen)).is_err() {
+        if !self.queue.push(Entry::Reopen, true) {
             tracing::warn!("the management log is not written fast enough, it is not opened anew");
         }
     }
@@ -132,12 +128,22 @@ struct Writer {
     file: LogFile,
     role: &'static str,
     counters: Counters<Counted>,
+    records: Records,
     /// Whether the last line or rotation failed: a full disk is reported once, not per line.
     failing: bool,
 }
 
+/// What is to be written together.
+#[derive(Debug, Default)]
+struct Records {
+    bytes: Vec<u8>,
+    count: usize,
+    /// The time of the first one.
+    since: Timestamp,
+}
+
 impl Writer {
-    fn run(mut self, entries: &Receiver<Box<Entry>>) {
+    fn run(mut self, entries: &lines::Receiver<Entry>) {
         for outcome in self.file.retire_leftovers() {
             self.note_rotation(outcome.map(Some), "leftover log");
         }
@@ -145,36 +151,57 @@ impl Writer {
         loop {
             let now = Timestamp::now();
             let until = |due: Timestamp| due.duration_since(now).max(SignedDuration::ZERO);
-            let wait = self
-                .file
-                .due()
-                .map_or(Duration::MAX, |due| until(due).unsigned_abs());
-            match entries.recv_timeout(wait).map(|entry| *entry) {
-                Ok(Entry::Write(line)) => self.write(&line),
-                Ok(Entry::Reopen) => self.reopen(),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+            let wait = self.file.due().map(|due| until(due).unsigned_abs());
+            let Some(entries) = entries.take(wait) else { break };
+            for entry in entries {
+                match entry {
+                    Entry::Write(line) => self.add(&line),
+                    Entry::Reopen => {
+                        self.write();
+                        self.reopen();
+                    }
+                }
             }
+            self.write();
             self.rotate_if_due();
         }
         let outcome = self.file.finish(Timestamp::now());
         self.note_rotation(outcome, "log");
     }
 
-    fn write(&mut self, line: &Line) {
+    /// Adds a line to what is to be written.
+    fn add(&mut self, line: &Line) {
         // A line from before the turn of the hour belongs into the file that ends there.
         if self.file.due().is_some_and(|due| line.time >= due) {
+            self.write();
             self.rotate_if_due();
         }
-        match self
-            .file
-            .write(Timestamp::now(), line.time, line.level, self.role, &line.message)
-        {
+        let record = self.file.record(line.time, line.level, self.role, &line.message);
+        if self.records.bytes.len() + record.len() > CHUNK_MAX {
+            self.write();
+        }
+        if self.records.count == 0 {
+            self.records.since = line.time;
+        }
+        self.records.bytes.extend_from_slice(&record);
+        self.records.count += 1;
+    }
+
+    /// Writes what is to be written.
+    fn write(&mut self) {
+        let Records { bytes, count, since } = mem::take(&mut self.records);
+        if count == 0 {
+            return;
+        }
+        match self.file.write(Timestamp::now(), since, &bytes) {
             Ok(()) => {
-                self.counters.increment(Counted::LogWritten);
+                self.counters.add(Counted::LogWritten, count);
                 self.recovered();
             }
-            Err(error) => self.failed(&error, "cannot write the management log, lines are lost"),
+            Err(error) => {
+                self.failed(&error, "cannot write the management log, lines are lost");
+                self.counters.add(Counted::LogFailed, count - 1);
+            }
         }
     }
 
