@@ -26,10 +26,9 @@ fn with_delay<T>(max: usize, delay: Duration) -> (Sender<T>, Receiver<T>) {
         state: Mutex::new(State {
             waiting: Vec::new(),
             taken: 0,
-            is_idle: false,
+            thread: Thread::Works,
             is_urgent: false,
             is_ended: false,
-            is_left: false,
         }),
         changed: Condvar::new(),
     });
@@ -57,12 +56,18 @@ struct State<T> {
     waiting: Vec<T>,
     /// So many are being written.
     taken: usize,
-    /// Whether the thread waits for a line, and has to be woken.
-    is_idle: bool,
+    thread: Thread,
     is_urgent: bool,
     is_ended: bool,
-    /// Whether the thread has left.
-    is_left: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Thread {
+    /// It writes, or lets lines come together.
+    Works,
+    /// It waits for a line, and has to be woken.
+    Waits,
+    HasLeft,
 }
 
 impl<T> Shared<T> {
@@ -73,19 +78,11 @@ impl<T> Shared<T> {
     fn wait_while<'a>(
         &self,
         state: MutexGuard<'a, State<T>>,
-        limit: Option<Duration>,
+        limit: Duration,
         condition: impl FnMut(&mut State<T>) -> bool,
     ) -> MutexGuard<'a, State<T>> {
-        match limit {
-            Some(limit) => {
-                let waited = self.changed.wait_timeout_while(state, limit, condition);
-                waited.unwrap_or_else(PoisonError::into_inner).0
-            }
-            None => {
-                let waited = self.changed.wait_while(state, condition);
-                waited.unwrap_or_else(PoisonError::into_inner)
-            }
-        }
+        let waited = self.changed.wait_timeout_while(state, limit, condition);
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
@@ -93,14 +90,20 @@ impl<T> Sender<T> {
     /// Adds a line; false if there is no room, or no thread any more. What is urgent does not wait for others. Never waits.
     pub(crate) fn push(&self, line: T, is_urgent: bool) -> bool {
         let mut state = self.0.lock();
-        if state.is_ended || state.is_left || state.waiting.len() + state.taken >= self.0.max {
+        if state.is_ended
+            || state.thread == Thread::HasLeft
+            || state.waiting.len() + state.taken >= self.0.max
+        {
             return false;
         }
         state.waiting.push(line);
         // A burst must find room.
         let is_urgent = is_urgent || state.waiting.len() == self.0.max / 2;
         state.is_urgent |= is_urgent;
-        let wakes = std::mem::take(&mut state.is_idle) || is_urgent;
+        let wakes = is_urgent || state.thread == Thread::Waits;
+        if wakes {
+            state.thread = Thread::Works;
+        }
         drop(state);
         if wakes {
             self.0.changed.notify_all();
@@ -117,7 +120,10 @@ impl<T> Sender<T> {
     /// Waits until the thread has left, so long at most.
     pub(crate) fn wait_for_end(&self, limit: Duration) {
         let state = self.0.lock();
-        drop(self.0.wait_while(state, Some(limit), |state| !state.is_left));
+        drop(
+            self.0
+                .wait_while(state, limit, |state| state.thread != Thread::HasLeft),
+        );
     }
 }
 
@@ -132,19 +138,20 @@ impl<T> Receiver<T> {
     /// `None` when no more come.
     pub(crate) fn take(&self, limit: Option<Duration>) -> Option<Vec<T>> {
         let began = Instant::now();
+        let limit = limit.unwrap_or(Duration::MAX);
         let mut state = self.0.lock();
         if std::mem::take(&mut state.taken) > 0 {
-            let delay = limit.unwrap_or(Duration::MAX).min(self.0.delay);
+            let delay = limit.min(self.0.delay);
             state = self
                 .0
-                .wait_while(state, Some(delay), |state| !state.is_urgent && !state.is_ended);
+                .wait_while(state, delay, |state| !state.is_urgent && !state.is_ended);
         }
-        let limit = limit.map(|limit| limit.saturating_sub(began.elapsed()));
-        state.is_idle = true;
+        let limit = limit.saturating_sub(began.elapsed());
+        state.thread = Thread::Waits;
         state = self
             .0
             .wait_while(state, limit, |state| state.waiting.is_empty() && !state.is_ended);
-        state.is_idle = false;
+        state.thread = Thread::Works;
         state.is_urgent = false;
         let lines = std::mem::take(&mut state.waiting);
         state.taken = lines.len();
@@ -154,7 +161,7 @@ impl<T> Receiver<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        self.0.lock().is_left = true;
+        self.0.lock().thread = Thread::HasLeft;
         self.0.changed.notify_all();
     }
 }
