@@ -23,6 +23,7 @@ mod live_eras;
 mod live_node_link;
 mod live_own;
 mod log_flood;
+mod many_agents;
 mod misbehaviour;
 mod native;
 mod news;
