@@ -167,7 +167,6 @@ fn tell(home: &Arc<TempDir>) -> String {
     book.hear_controller(&mut controller, &back);
     let at_return = [&["taking over"], &AT_START[..]].concat();
     book.hear("sensor2", said(&mut sensor2), &at_return);
-    book.hear("sensor1", said(&mut sensor1), &["already running"]);
 
     troubles(&mut book, home, &mut controller);
 

@@ -56,7 +56,7 @@ fn what_root_enrols_is_the_agents_and_a_link_leads_root_nowhere() {
     link(&precious, &state.join("enrolment"));
     sensor
         .enrol(&token, &[])
-        .failed(1, "enrolment: Permission denied");
+        .failed(1, "enrolment/lock: Permission denied");
     assert_untouched(&precious);
     fs::remove_file(state.join("enrolment")).expect("it is there");
 
@@ -64,7 +64,7 @@ fn what_root_enrols_is_the_agents_and_a_link_leads_root_nowhere() {
     let enrolment = state.join("enrolment");
     let files = fs::read_dir(&enrolment).expect("it was made");
     let made: Vec<PathBuf> = files.map(|file| file.expect("a file").path()).collect();
-    assert_eq!(made.len(), 4, "{made:?}");
+    assert_eq!(made.len(), 5, "{made:?}");
     for path in made.iter().chain([&enrolment]) {
         let found = fs::metadata(path).expect("it is there");
         assert_eq!(found.uid(), UID, "{}", path.display());

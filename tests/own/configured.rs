@@ -86,8 +86,8 @@ fn what_has_failed_is_said_in_the_last_lines_and_deployments_of_all_are_remember
         panic!("{failed:?}")
     };
     assert!(
-        reason.starts_with("worker-sensor-2-1 on sensor-2: ")
-            && reason.ends_with(r"\x1b[31mno such interface"),
+        reason.starts_with("instance sensor-2: node worker-sensor-2-1 has failed")
+            && reason.contains(r"\x1b[31mno such interface"),
         "{reason}"
     );
     assert_eq!(

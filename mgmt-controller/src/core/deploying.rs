@@ -203,7 +203,7 @@ impl Cluster {
 
     /// Gives the configuration to all instances that are ready; if that is only repeated, without those whose agents run it.
     ///
-    /// DIFFERENCE(returning-agents): when an agent returns, Zeek gives all of them the configuration again, and so do we with agents of
+    /// DIFFERENCE(returning-agents): when an agent returns, Zeek gives all of them the configuration again, and so do we with agents of
     /// Zeek's. One of ours looks after its nodes itself.
     fn ask_to_deploy(&mut self, turn: &mut Turn<'_>) {
         let Some(deployment) = &mut self.deployment else {
