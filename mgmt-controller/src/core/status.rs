@@ -80,7 +80,6 @@ impl Cluster {
                     report.clock_ahead = skew.map(|skew| skew.ahead);
                     let warnings = status.warnings.into_iter().chain(skew.and_then(Skew::warning));
                     report.warnings = warnings.map(of_instance).collect();
-                    report.notes = status.notes.into_iter().map(of_instance).collect();
                     status.trouble
                 }
                 Err(error) => Some(format!("its agent's answer cannot be read: {error}")),

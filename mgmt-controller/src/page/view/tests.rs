@@ -31,7 +31,7 @@ fn of_nodes(instance: &str, nodes: Vec<NodeReport>) -> Cluster {
             is_deployed: true,
             is_connected: true,
             address: Some(instance.into()),
-            notes: vec![instance.into()],
+            warnings: vec![instance.into()],
             nodes,
             ..InstanceReport::default()
         }],
