@@ -92,6 +92,11 @@ impl Cluster {
             Some(Err(NotDone { reason, .. })) => Some(reason.to_string()),
             None => None,
         };
+        if let Some(agent) = agent {
+            report
+                .warnings
+                .extend(turn.common.refused.besides(name, agent.peer));
+        }
         report.refusal = self.members.refusal(turn, name);
         report.trouble = match agent {
             None => Some(self.members.absence(turn, name)),
