@@ -180,7 +180,7 @@ fn errors_about<'a>(sources: &[&str], printed: &'a str) -> &'a str {
     for error in errors {
         let text = error["error"].as_str().unwrap();
         assert!(
-            text.starts_with("instance instance-2 is not connected (last seen "),
+            text.starts_with("instance instance-2 is not connected (since "),
             "{text}"
         );
     }

@@ -84,11 +84,7 @@ fn requests_that_cannot_be_carried_out_are_told_what_is_wrong_with_them() {
     let of_controller = controller.working_dir("controller");
     let of_agent = agent.directory();
     let stop = "POST /v1/nodes/stop";
-    assert_problem(
-        &request(&of_agent, stop, ""),
-        400,
-        "the body is not what was to come: EOF",
-    );
+    assert_problem(&request(&of_agent, stop, ""), 400, "the body cannot be read: EOF");
     assert_problem(
         &request(&of_agent, stop, r#"{"nodes": 1}"#),
         400,
@@ -315,7 +311,7 @@ fn a_group_may_use_the_socket_for_what_its_role_allows() {
         );
         ask(&other, &["reload"]).failed(
             1,
-            "what changes something takes the role deploy at least; user 65534",
+            "what changes configurations or nodes takes the role deploy, any other change admin; user 65534",
         );
         let stranger = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
         ask(&stranger, &["whoami"]).failed(3, "Permission denied");

@@ -288,7 +288,7 @@ fn what_cannot_be_done_for_want_of_an_instance_is_an_error_that_zeek_client_prin
     scene.agents["gone"].1.cut();
     while scene.session.instances().len() > 1 {}
     scene.session.stage(&configuration(&["good", "absent"]));
-    let gone = "instance gone is not connected (last seen ";
+    let gone = "instance gone is not connected (since ";
     let absent = "not deployed: instance absent is not connected (never seen); the deployed configuration is unchanged";
     for version in ["1.2.0", "1.3.1", "1.4.0", "1.5.0"] {
         for (command, error) in [

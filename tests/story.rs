@@ -239,7 +239,7 @@ fn zeek_client(controller: &mut Controller, arguments: &[&str], stdin: Option<&s
 
 /// What differs from day to day: the time of a line, how long something took, dates (of a time of day, over midnight), counters, numbers of
 /// processes, directories that were made for this day, ports, ids, identities of controllers and times of day.
-const DIFFERING: [(&str, &str); 11] = [
+const DIFFERING: [(&str, &str); 12] = [
     (r"^\S+ +", ""),
     (r" after [0-9].*? s", " after … s"),
     (r"\b[0-9]{4}-[0-9]{2}-[0-9]{2} ", ""),
@@ -249,6 +249,7 @@ const DIFFERING: [(&str, &str); 11] = [
     (r"/tmp/[^/\s]+", "…"),
     (r"127\.0\.0\.1:[0-9]+", "127.0.0.1:…"),
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "…"),
+    (r"\b[0-9-]{10}T[0-9:]{8}Z", "…"),
     (r"\b[0-9]{2}:[0-9]{2}:[0-9]{2}\b", "…"),
     (r"\b[0-9a-f]{16}\b", "…"),
 ];

@@ -59,13 +59,17 @@ impl ControllerId {
     /// Why an agent that obeys another controller refuses this one, in words that go on with the agent.
     pub fn refused_for(&self, obeyed: &Self) -> String {
         let why = if self == obeyed {
-            " in another process: one of the two is a copy".to_owned()
+            " in another process: one of the two is a copy"
         } else if self.identity != obeyed.identity {
-            String::new()
+            ""
         } else if self.generation < obeyed.generation {
-            ", which was restored later".to_owned()
+            ", which was restored later"
         } else {
-            format!(" until that has been away for {} s", AWAY_MIN.as_secs())
+            return format!(
+                "it obeys {obeyed}, which is this one before it was restored, until that has been away for {} s: wait for that; to change it at \
+                 once: mgmtctl adopt, at the agent",
+                AWAY_MIN.as_secs()
+            );
         };
         format!("it obeys {obeyed}{why}; to change that: mgmtctl adopt, at the agent")
     }
@@ -144,6 +148,17 @@ mod tests {
             }
         }
         assert!(!id("0000000000000000", 9_999).succeeds(&first));
+        // It heals by itself, which is said before what an operator can do.
+        let refused = restored.refused_for(&first);
+        assert!(
+            refused.contains("before it was restored, until that has been away for 30 s: wait for that; "),
+            "{refused}"
+        );
+        assert!(
+            first
+                .refused_for(&restored)
+                .contains("which was restored later; to change that: ")
+        );
         assert_eq!(id(IDENTITY, u64::MAX).next_generation(1), u64::MAX);
     }
 }

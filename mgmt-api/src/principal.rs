@@ -110,8 +110,9 @@ impl Principal {
             return Ok(());
         }
         let reason = format!(
-            "what changes something takes the role {} at least; {self} has {grant}",
-            Role::Deploy
+            "what changes configurations or nodes takes the role {}, any other change {}; {self} has {grant}",
+            Role::Deploy,
+            Role::Admin
         );
         Err(NotDone::new(NotDoneKind::Forbidden, reason))
     }

@@ -25,6 +25,9 @@ pub(crate) const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How long an answer is waited for: a controller waits for its agents for ten seconds, by default.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+const WEBSOCKET: &str =
+    "this is the WebSocket port of a controller, and not its HTTP port: name that of its setting http_listen";
+
 /// A daemon, by where it is asked. Each request has a connection of its own: a daemon ends those that last.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -218,6 +221,7 @@ fn refused(status: StatusCode, body: &[u8]) -> ClientError {
     let text = match serde_json::from_slice(body) {
         Ok(Problem { detail, errors }) if errors.is_empty() => detail,
         Ok(Problem { detail, errors }) => format!("{detail}:\n  {}", errors.join("\n  ")),
+        Err(_) if status == StatusCode::UPGRADE_REQUIRED => WEBSOCKET.to_owned(),
         Err(_) => format!("the daemon says {status}"),
     };
     ClientError::Refused { status, text }
@@ -253,4 +257,17 @@ fn with_causes(error: &dyn Error) -> String {
 /// A name as a part of a path.
 pub(crate) fn part(name: &str) -> String {
     utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_for_websocket_is_named_as_such() {
+        let error = refused(StatusCode::UPGRADE_REQUIRED, b"this port is for WebSocket");
+        assert_eq!(error.to_string(), WEBSOCKET);
+        let error = refused(StatusCode::BAD_GATEWAY, b"<html>");
+        assert_eq!(error.to_string(), "the daemon says 502 Bad Gateway");
+    }
 }

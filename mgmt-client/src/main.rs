@@ -51,7 +51,7 @@ enum Exit {
     Done = 0,
     /// It failed, or not all is as deployed.
     Failed = 1,
-    /// The daemon cannot be asked, so nothing can be told.
+    /// The daemon cannot be asked, or does not tell how all is.
     CannotTell = 3,
     /// The command line is wrong.
     Usage = 64,
@@ -91,7 +91,10 @@ fn main() -> ExitCode {
     };
     let exit = outcome.unwrap_or_else(|error| {
         commands::note(&error.to_string());
-        error.exit()
+        match error.exit() {
+            Exit::Failed if options.command.judges() => Exit::CannotTell,
+            exit => exit,
+        }
     });
     if let Some(error) = commands::not_printed() {
         commands::note(&format!("cannot write to standard output: {error}"));

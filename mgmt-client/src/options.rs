@@ -11,8 +11,8 @@ use mgmt_api::{ClusterRole, access::Role, operator::Station};
 
 /// Operates clusters of Zeek through their controller, or one sensor through its agent.
 ///
-/// Exit codes: 0 done, all is as deployed; 1 failed, or not all is as deployed; 3 cannot tell, as the daemon cannot be asked; 64 wrong
-/// command line.
+/// Exit codes: 0 done, all is as deployed; 1 failed, or not all is as deployed; 3 cannot tell, as the daemon cannot be asked, or
+/// does not tell status, instances or clusters; 64 wrong command line.
 #[derive(Debug, Parser)]
 #[command(name = "mgmtctl", version)]
 pub(crate) struct Options {
@@ -144,6 +144,16 @@ pub(crate) enum Command {
     Token(TokenCommand),
     /// Make a token by which the agent of an instance gets a certificate of the controller's own CA, once: `mgmt-agent enroll` takes it
     Enroll(Enroll),
+}
+
+impl Command {
+    /// Whether its exit code says how all is: then a refusal is no sign that something is wrong.
+    pub(crate) const fn judges(&self) -> bool {
+        matches!(
+            self,
+            Self::Status(_) | Self::Instances(_) | Self::Clusters { command: None }
+        )
+    }
 }
 
 #[derive(Args, Debug)]
@@ -320,6 +330,25 @@ mod tests {
             "18446744073709551615d",
         ] {
             assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn commands_that_tell_how_all_is_judge() {
+        for (words, judges) in [
+            (&["status"][..], true),
+            (&["instances"], true),
+            (&["clusters"], true),
+            (&["clusters", "delete", "lab"], false),
+            (&["whoami"], false),
+            (&["stop", "--all"], false),
+        ] {
+            let options = Options::try_parse_from([&["mgmtctl"], words].concat());
+            assert_eq!(
+                options.expect("it can be read").command.judges(),
+                judges,
+                "{words:?}"
+            );
         }
     }
 

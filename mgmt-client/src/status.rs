@@ -116,9 +116,6 @@ fn judged(mut text: String, table: &Table, verdict: &Verdict) -> (String, Exit) 
     if !verdict.stopped.is_empty() {
         let _ = writeln!(text, "stopped by an operator: {}", verdict.stopped.join(", "));
     }
-    for line in &verdict.notes {
-        let _ = writeln!(text, "{line}");
-    }
     for line in &verdict.warnings {
         let _ = writeln!(text, "WARNING: {line}");
     }

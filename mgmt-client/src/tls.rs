@@ -81,7 +81,7 @@ pub(crate) async fn connect(
 fn explain(error: &ssl::Error, ssl: &SslRef, host: &str) -> String {
     let result = ssl.verify_result();
     match result.as_raw() {
-        verify_code::OK => of_session(error),
+        verify_code::OK => of_session(error, ssl.certificate().is_some()),
         verify_code::CERT_HAS_EXPIRED => {
             "the daemon's certificate, or its CA's, has expired: it has to be renewed; or this host's clock is wrong".to_owned()
         }
@@ -98,7 +98,7 @@ fn explain(error: &ssl::Error, ssl: &SslRef, host: &str) -> String {
     }
 }
 
-fn of_session(error: &ssl::Error) -> String {
+fn of_session(error: &ssl::Error, has_certificate: bool) -> String {
     let Some(stack) = error.ssl_error() else {
         return match error.io_error() {
             Some(error) => format!("the connection broke during the TLS handshake: {error}"),
@@ -108,7 +108,7 @@ fn of_session(error: &ssl::Error) -> String {
         };
     };
     let reasons = reasons(stack);
-    if let Some(refusal) = refusal(&reasons) {
+    if let Some(refusal) = refusal(&reasons, has_certificate) {
         return refusal;
     }
     if ["wrong version number", "packet length too long", "http request"]
@@ -124,10 +124,11 @@ fn of_session(error: &ssl::Error) -> String {
 /// Why a connection broke before there was an answer, as far as that is about TLS. With TLS 1.3 a daemon looks at our certificate after our
 /// handshake is done; the alert by which it refuses it is lost where our request comes too late to be read.
 pub(crate) fn broken(connector: &Connector, text: &str) -> Option<String> {
-    if let Some(refusal) = refusal(text) {
+    let certificate = connector.context().certificate();
+    if let Some(refusal) = refusal(text, certificate.is_some()) {
         return Some(refusal);
     }
-    let certificate = connector.context().certificate()?;
+    let certificate = certificate?;
     let now = Asn1Time::days_from_now(0).ok()?;
     Some(if *certificate.not_after() < *now {
         EXPIRED.to_owned()
@@ -136,10 +137,16 @@ pub(crate) fn broken(connector: &Connector, text: &str) -> Option<String> {
     })
 }
 
-/// What a daemon says of our certificate by an alert.
-fn refusal(text: &str) -> Option<String> {
+/// What a daemon says by an alert: of our certificate, if it has been shown one.
+fn refusal(text: &str, has_certificate: bool) -> Option<String> {
     let (_, alert) = text.split_once("alert ")?;
     Some(match alert {
+        _ if !has_certificate && ["certificate", "handshake failure"].iter().any(|words| alert.contains(words)) => {
+            format!(
+                "the daemon ends TLS ({alert}): this may be its Broker port, so name that of its setting http_listen; or it asks for a certificate \
+                 (--cert and --key); or there is no cipher suite in common"
+            )
+        }
         _ if alert.contains("certificate expired") => EXPIRED.to_owned(),
         _ if alert.contains("unknown ca") => {
             "the daemon refuses our certificate: its http_client_ca is not the CA that signed it".to_owned()
@@ -163,5 +170,28 @@ fn reasons(error: &ErrorStack) -> String {
         error.to_string()
     } else {
         reasons.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_is_about_our_certificate_only_if_there_is_one() {
+        let told = |alert: &str, has| refusal(&format!("ssl/tls alert {alert}"), has).unwrap();
+        for alert in ["handshake failure", "certificate required"] {
+            let without = told(alert, false);
+            assert!(
+                without.contains("may be its Broker port") && !without.contains("our certificate"),
+                "{without}"
+            );
+            assert!(told(alert, true).contains("our certificate"), "{alert}");
+        }
+        assert_eq!(
+            told("internal error", false),
+            "the daemon ends TLS: internal error"
+        );
+        assert!(refusal("wrong version number", false).is_none());
     }
 }

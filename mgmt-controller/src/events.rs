@@ -14,21 +14,22 @@ use std::{
     time::Duration,
 };
 
+use broker_codec::data::Excerpt;
 use futures_util::{Stream, stream::unfold};
 use mgmt_api::{
     Principal,
     access::Role,
-    operator::{Event, RESET},
+    operator::{Clusters, Event, RESET},
 };
 use mgmt_daemon::http::{
-    Lasting, Problem, Routes, Share, Shares,
+    Door, Lasting, Operator, Problem, Routes, Share, Shares,
     axum::{
         Extension,
-        extract::{Query, State},
+        extract::{Query, rejection::QueryRejection},
         http::{HeaderMap, HeaderValue, StatusCode},
         response::sse::{Event as Sent, Sse},
     },
-    utoipa,
+    query, read, utoipa,
 };
 use serde::Deserialize;
 use tokio::{
@@ -36,7 +37,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::core::may_read;
+use crate::{core::may_read, http::Request};
 
 /// How many events are remembered.
 const EVENTS_MAX: usize = 10_000;
@@ -182,8 +183,8 @@ impl Feed {
     }
 }
 
-pub(crate) fn routes<S>(feed: Feed) -> Routes<S> {
-    mgmt_daemon::routes!(events).map(|router| router.with_state(feed))
+pub(crate) fn routes(feed: Feed) -> Routes<Door<Request>> {
+    mgmt_daemon::routes!(events).map(|router| router.layer(Extension(feed)))
 }
 
 /// What happens, as server-sent events
@@ -197,18 +198,26 @@ pub(crate) fn routes<S>(feed: Feed) -> Routes<S> {
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the reader has: the stream goes on after it"),
     ),
     responses(
-        (status = 200, description = "The stream, which does not end by itself", body = String, content_type = "text/event-stream")),
+        (status = 200, description = "The stream, which does not end by itself", body = String, content_type = "text/event-stream"), (status = 404)),
 )]
 async fn events(
-    State(feed): State<Feed>,
-    Query(wanted): Query<Wanted>,
+    operator: Operator<Request>,
+    Extension(feed): Extension<Feed>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
     Extension(lasting): Extension<Lasting>,
     Extension(principal): Extension<Principal>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>> + use<>>, Problem> {
+    let wanted = query(wanted)?;
     let last_id = headers.get("last-event-id");
     if let Some(cluster) = &wanted.cluster {
         principal.check(Role::Read, Some(cluster))?;
+        let answer = operator.for_several().asks(Request::Clusters).await?;
+        let all: Clusters = read(&answer.0)?;
+        if !all.clusters.iter().any(|known| known.cluster == *cluster) {
+            let reason = format!("there is no cluster {}", Excerpt::new(cluster.as_bytes()));
+            return Err(Problem::new(StatusCode::NOT_FOUND, reason));
+        }
     }
     let reader = feed.reader(wanted, principal, last_id.map(HeaderValue::as_bytes))?;
     Ok(Sse::new(unfold(

@@ -171,10 +171,11 @@ impl Reload {
         self.running = None;
         let outcome = read.map(|loaded| {
             self.grants.take(loaded.known);
-            self.has_entries = loaded.denied.len() > 0;
+            let denied = loaded.denied.len();
+            self.has_entries = denied > 0;
             loaded.denied.enforce(&self.revoked, &self.counters);
             reloaded(loaded.certificates);
-            self.take(loaded.config)
+            self.take(loaded.config, denied)
         });
         let [now, later] = &mut self.waiting;
         for waiting in now.drain(..) {
@@ -186,7 +187,7 @@ impl Reload {
     }
 
     /// Uses what can be changed while the daemon runs.
-    fn take(&mut self, config: DaemonConfig) -> Reloaded {
+    fn take(&mut self, config: DaemonConfig, denied: usize) -> Reloaded {
         if self.log_filter != config.log_filter {
             log::set_filter(config.log_filter.clone());
             self.log_filter = config.log_filter;
@@ -200,6 +201,9 @@ impl Reload {
         };
         let changed = config.resolved.effective.iter().filter(is_other);
         let reloaded = Reloaded {
+            tokens: self.grants.list().tokens.len(),
+            roles: config.roles.len(),
+            denied,
             log_level: self.log_filter.to_string(),
             needs_restart: changed.map(|new| new.setting.key.to_owned()).collect(),
         };

@@ -203,14 +203,16 @@ fn an_agent_that_was_enrolled_may_be_that_agent_and_nothing_else() {
     let path = |path: &Path| path.display().to_string();
     let (certificate, key) = (path(&one.path("agent.pem")), path(&one.path("agent.key")));
     let by = ["--cert", &*certificate, "--key", &*key];
-    for command in [
-        &["whoami"][..],
-        &["status"],
-        &["deploy", "--yes"],
-        &["enroll", "sensor3"],
+    for (command, exit) in [
+        (&["whoami"][..], 1),
+        (&["status"], 3),
+        (&["deploy", "--yes"], 1),
+        (&["enroll", "sensor3"], 1),
     ] {
-        hub.remote(&[command, &by[..]].concat())
-            .failed(1, "no role is configured for a name in your certificate");
+        hub.remote(&[command, &by[..]].concat()).failed(
+            exit,
+            "your certificate is an agent's (agent of instance sensor1), which may ask for nothing over HTTP",
+        );
     }
     // Over Broker it can neither deploy, nor say that it is another one.
     let broker = hub.controller().broker();

@@ -450,7 +450,7 @@ fn tokens_in_the_file_are_read_again_and_a_broken_file_changes_nothing() {
     assert_problem(
         &served.send("POST /v1/reload", &token, ""),
         403,
-        "takes the role deploy at least",
+        "any other change admin",
     );
     served.local(&["reload"]).printed();
     assert_good(&served.send("POST /v1/reload", &token, ""));

@@ -99,7 +99,7 @@ fn a_role_counts_in_its_clusters_alone() {
 
 #[test]
 fn who_may_read_can_change_nothing() {
-    const AT_LEAST: &str = "what changes something takes the role deploy at least; token t at 127.0.0.1:";
+    const AT_LEAST: &str = "what changes configurations or nodes takes the role deploy, any other change admin; token t at 127.0.0.1:";
     let served = Served::start(&[]);
     let token = served.token_file(&served.token("t", &["--role", "read"]));
     let remote = |arguments: &[&str]| served.remote("http", &[&["--token-file", &token], arguments].concat());

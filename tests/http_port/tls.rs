@@ -155,7 +155,7 @@ fn what_is_no_server_or_speaks_otherwise_is_told() {
     let (served, ca) = (&protected.served, protected.ca_file());
     served
         .remote("http", &["status"])
-        .failed(1, "this port speaks HTTP with TLS: use https://");
+        .failed(3, "this port speaks HTTP with TLS: use https://");
     let plain = Served::start(&[]);
     plain
         .remote("https", &["status", "--ca", &ca])
@@ -181,11 +181,22 @@ fn what_is_no_server_or_speaks_otherwise_is_told() {
         .failed(64, "--cert and --key belong together");
     served
         .at("https://127.0.0.1:1", &["status", "--ca", "nowhere"])
-        .failed(1, "cannot use the CA nowhere");
+        .failed(3, "cannot use the CA nowhere");
     let empty = served.token_file("");
     served
         .at("https://127.0.0.1:1", &["status", "--token-file", &empty])
         .failed(64, "holds no token");
+    served
+        .at("https://127.0.0.1:1", &["status", "--token-file", "nowhere"])
+        .failed(3, "cannot read nowhere");
+    let broker = protected.served.controller.broker();
+    served
+        .at(&format!("https://{broker}"), &["status", "--ca", &ca])
+        .failed(3, "Broker port");
+    let websocket = plain.controller.websocket();
+    plain
+        .at(&format!("http://{websocket}"), &["status"])
+        .failed(3, "this is the WebSocket port of a controller");
     plain.controller.stop();
     protected.served.controller.stop();
 }

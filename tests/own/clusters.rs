@@ -217,6 +217,9 @@ fn what_happens_in_one_of_twelve_clusters_touches_and_delays_no_other() {
     clusters.mgmtctl(&["clusters", "delete", "c12"]).printed();
     clusters
         .mgmtctl(&["--cluster", "c12", "status"])
+        .failed(3, "there is no cluster c12");
+    clusters
+        .mgmtctl(&["--cluster", "c12", "events"])
         .failed(1, "there is no cluster c12");
     let all = clusters.mgmtctl(&["clusters"]);
     assert_eq!(all.exit, 1, "{all:?}");

@@ -1,5 +1,7 @@
 //! What operators see and do by `mgmtctl`: of one sensor on its agent's socket, of a cluster on its controller's.
 
+use std::path::Path;
+
 use broker_endpoint::tls::TlsConfig;
 use expect_test::expect;
 use mgmt_api::{State, topics};
@@ -20,6 +22,13 @@ use crate::support::{
     peer::Peer,
 };
 
+/// A printed status by which something is to be mended.
+fn warned(directory: &Path) -> String {
+    let status = mgmtctl::ask(directory, &["status"]);
+    assert_eq!(status.exit, 1, "{status:?}");
+    status.stdout
+}
+
 #[test]
 fn a_sensor_is_operated_without_its_controller() {
     let host = Host::new();
@@ -39,10 +48,10 @@ fn a_sensor_is_operated_without_its_controller() {
         sensor manager manager RUNNING PID TIME 0
         sensor worker-1 worker RUNNING PID TIME 0
         sensor worker-2 worker RUNNING PID TIME 0
-        instance sensor: nothing is read by nodes worker-1, worker-2: there is neither an interface nor mgmt.pcap_file
-        all as deployed: 3 nodes (3 RUNNING)
+        WARNING: instance sensor: nothing is read by nodes worker-1, worker-2: there is neither an interface nor mgmt.pcap_file
+        as deployed, with WARNINGS (instance sensor): 3 nodes (3 RUNNING)
     "]]
-    .assert_eq(&masked(mgmtctl::ask(&sensor, &["status"]).printed()));
+    .assert_eq(&masked(&warned(&sensor)));
 
     let stopped = mgmtctl::ask(&sensor, &["stop", "worker-1"]);
     assert_eq!(stopped.printed(), "stopping: worker-1\n");
@@ -50,11 +59,11 @@ fn a_sensor_is_operated_without_its_controller() {
     assert_eq!(again.printed(), "nothing to stop: no node had to change\n");
     let mut controlling = super::connect(&agent);
     told_until(&mut controlling, |said| said["worker-1"].1.is_none());
-    let status = mgmtctl::ask(&sensor, &["status"]);
-    let last = status.printed().lines().last().expect("a line");
+    let status = warned(&sensor);
+    let last = status.lines().last().expect("a line");
     assert_eq!(
         last,
-        "as deployed but for 1 node that an operator has stopped: 3 nodes (2 RUNNING, 1 STOPPED)"
+        "as deployed but for 1 node that an operator has stopped, with WARNINGS (instance sensor): 3 nodes (2 RUNNING, 1 STOPPED)"
     );
     let started = mgmtctl::ask(&sensor, &["start", "--all", "--json"]);
     assert_eq!(started.json(0), json!({"nodes": ["worker-1"], "failures": []}));
@@ -63,18 +72,17 @@ fn a_sensor_is_operated_without_its_controller() {
     drop(controller);
     let limit = Limit::new("the end of the connection");
     limit.poll(|| (!failing(&sensor).is_empty()).then_some(()));
-    let status = mgmtctl::ask(&sensor, &["status"]);
     expect![[r"
         instance sensor: agent 0.1.0, up TIME, supervision native, configuration c1
         INSTANCE NODE ROLE STATE PID UP RESTARTS
         sensor manager manager RUNNING PID TIME 0
         sensor worker-1 worker RUNNING PID TIME 0
         sensor worker-2 worker RUNNING PID TIME 0
-        instance sensor: nothing is read by nodes worker-1, worker-2: there is neither an interface nor mgmt.pcap_file
-        instance sensor: no controller is connected, since ?: look at the controller, and at this agent's setting controller
-        all as deployed: 3 nodes (3 RUNNING)
+        WARNING: instance sensor: nothing is read by nodes worker-1, worker-2: there is neither an interface nor mgmt.pcap_file
+        WARNING: instance sensor: no controller is connected, since ?: look at the controller, and at this agent's setting controller
+        as deployed, with WARNINGS (instance sensor): 3 nodes (3 RUNNING)
     "]]
-    .assert_eq(&masked(status.printed()));
+    .assert_eq(&masked(&warned(&sensor)));
     let log = agent.stop();
     assert!(log.contains("stops worker-1, as user "), "{log}");
 
@@ -100,7 +108,7 @@ fn what_is_wrong_is_said_in_the_last_lines_and_by_the_exit_code() {
     assert!(problem.starts_with("worker-1 on sensor is FAILED: "), "{problem}");
     assert_eq!(
         summary,
-        "NOT as deployed (worker-1): 2 nodes (1 FAILED, 1 RUNNING)"
+        "NOT as deployed (worker-1), with WARNINGS (instance sensor): 2 nodes (1 FAILED, 1 RUNNING)"
     );
 
     let started = mgmtctl::ask(&sensor, &["start", "worker-1"]);
@@ -177,7 +185,11 @@ fn a_cluster_on_two_hosts_is_operated_by_its_controller() {
     assert_eq!(restarted.printed(), "restarting: worker-sensor-1-1\n");
     sensors
         .mgmtctl(&["stop", "worker-9"])
-        .failed(1, "the deployed configuration has no node worker-9");
+        .failed(1, "the deployed configuration has no node worker-9\n");
+    sensors.mgmtctl(&["stop", second]).failed(
+        1,
+        &format!("has no node {second}; {second} is an instance: --instance {second}\n"),
+    );
     sensors.states_until(|states| states["worker-sensor-1-1"].0 == "RUNNING");
     let after = sensors.pids();
     let same = |name: &&String| after.get(*name) == before.get(*name);

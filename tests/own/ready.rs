@@ -80,8 +80,12 @@ fn a_controller_is_ready_when_the_deployed_instances_are_connected() {
     let limit = Limit::new("the end of the connection");
     limit.poll(|| (!failing(&directory).is_empty()).then_some(()));
     let [_, second] = SENSORS;
-    let absent = format!("instance {second} is not connected (last seen ");
-    assert_fails(&directory, &absent, " from 127.0.0.1)");
+    let absent = format!("instance {second} is not connected (since ");
+    assert_fails(
+        &directory,
+        &absent,
+        ", was at 127.0.0.1: connection closed by the peer)",
+    );
     sensors.instances[1].start_agent();
     let limit = Limit::new("the agent to be back");
     limit.poll(|| failing(&directory).is_empty().then_some(()));

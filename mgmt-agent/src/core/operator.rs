@@ -71,7 +71,7 @@ impl Agent {
             OperatorRequest::Status => {
                 let mut status = self.status(turn.now);
                 if matches!(to, Asker::Operator(_)) {
-                    status.notes.extend(self.lacks_controller(turn.now));
+                    status.warnings.extend(self.lacks_controller());
                 }
                 written(&status)
             }
@@ -202,7 +202,6 @@ impl Agent {
             http: self.settings.http,
             trouble: self.unavailable.clone(),
             warnings: self.operator_warnings(),
-            notes: self.idle().into_iter().chain(self.outdated()).collect(),
             nodes: self
                 .nodes
                 .iter()
@@ -219,6 +218,8 @@ impl Agent {
         own.chain(of_directories)
             .chain(self.controllers.refusals())
             .chain(self.warnings.clone())
+            .chain(self.idle())
+            .chain(self.outdated())
             .collect()
     }
 

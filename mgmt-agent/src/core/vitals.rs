@@ -15,7 +15,7 @@ use super::{
 impl Agent {
     pub(super) fn vitals(&self, now: Now) -> Vitals {
         let trouble = self.unavailable.as_ref().or(self.silence.as_ref());
-        let mut failing = Vec::from_iter(self.lacks_controller(now));
+        let mut failing = Vec::from_iter(self.lacks_controller());
         if self.controllers.obeyed.is_none() {
             failing.extend(self.controllers.refusals());
         }
@@ -42,9 +42,8 @@ impl Agent {
     }
 
     /// That no controller is connected, if none is.
-    pub(super) fn lacks_controller(&self, now: Now) -> Option<String> {
-        let since =
-            (self.clock + self.without_controller?.since_start()).told_at(self.clock + now.since_start());
+    pub(super) fn lacks_controller(&self) -> Option<String> {
+        let since = (self.clock + self.without_controller?.since_start()).to_rfc3339();
         Some(format!(
             "no controller is connected, since {since}: look at the controller, and at this agent's setting controller"
         ))

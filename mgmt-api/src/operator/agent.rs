@@ -93,8 +93,6 @@ pub struct AgentStatus {
     pub trouble: Option<String>,
     /// What an operator should mend, besides nodes.
     pub warnings: Vec<String>,
-    /// What an operator should know, although it is as deployed.
-    pub notes: Vec<String>,
     /// In the order of their names.
     pub nodes: Vec<NodeReport>,
 }

@@ -137,8 +137,6 @@ pub struct InstanceReport {
     pub trouble: Option<String>,
     /// What an operator should mend there, besides nodes.
     pub warnings: Vec<String>,
-    /// What an operator should know, although it is as deployed.
-    pub notes: Vec<String>,
     /// Those of the deployed configuration, and those that it has besides.
     pub nodes: Vec<NodeReport>,
 }

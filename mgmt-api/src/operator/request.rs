@@ -92,6 +92,12 @@ pub struct Failure {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Reloaded {
+    /// How many there are now: tokens,
+    pub tokens: usize,
+    /// lines of the setting `roles`,
+    pub roles: usize,
+    /// and entries of the deny list.
+    pub denied: usize,
     /// What is logged on standard error from now on.
     pub log_level: String,
     /// The settings that are configured otherwise than the daemon has them: it takes them when it is started again.
@@ -100,8 +106,17 @@ pub struct Reloaded {
 
 impl fmt::Display for Reloaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { log_level, .. } = self;
-        write!(f, "reloaded, log level {log_level}")?;
+        let Self {
+            tokens,
+            roles,
+            denied,
+            log_level,
+            ..
+        } = self;
+        write!(
+            f,
+            "reloaded, log level {log_level}, tokens: {tokens}, lines of roles: {roles}, entries of the deny list: {denied}"
+        )?;
         match &self.needs_restart[..] {
             [] => Ok(()),
             settings => write!(
@@ -196,7 +211,15 @@ impl Selection {
     ) -> Option<String> {
         let node = self.nodes.iter().find(|name| !has_node(name));
         let instance = self.instances.iter().find(|name| !has_instance(name));
-        node.map(|name| format!("node {}", Excerpt::new(name.as_bytes())))
+        let in_words = |name: &String| {
+            let shown = Excerpt::new(name.as_bytes());
+            if has_instance(name) {
+                format!("node {shown}; {shown} is an instance: --instance {shown}")
+            } else {
+                format!("node {shown}")
+            }
+        };
+        node.map(in_words)
             .or_else(|| instance.map(|name| format!("instance {}", Excerpt::new(name.as_bytes()))))
     }
 }

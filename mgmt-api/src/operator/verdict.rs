@@ -21,8 +21,6 @@ pub struct Verdict {
     states: BTreeMap<String, usize>,
     /// The nodes that an operator has stopped.
     pub stopped: Vec<String>,
-    /// What an operator should know, although it is as deployed.
-    pub notes: Vec<String>,
     /// What an operator should mend.
     pub problems: Vec<String>,
     /// The nodes and instances that these are about.
@@ -53,7 +51,6 @@ impl Verdict {
         let name = format!("instance {}", status.instance);
         let mut verdict = Self {
             is_deployed: status.configuration.is_some(),
-            notes: status.notes.iter().map(of_instance).collect(),
             ..Self::default()
         };
         if let Some(trouble) = &status.trouble {
@@ -116,7 +113,6 @@ impl Verdict {
         self.instances += 1;
         self.connected += usize::from(report.is_connected);
         self.problems.extend(report.trouble.clone());
-        self.notes.extend_from_slice(&report.notes);
         if report.trouble.is_some() {
             self.wrong.push(name.clone());
         }

@@ -158,7 +158,7 @@ async fn issue_certificate(
 impl Issuing {
     fn authority(&self) -> Result<&Authority, Problem> {
         self.authority.as_ref().ok_or_else(|| {
-            let reason = "this controller has no CA of its own: it takes the setting own_ca = \"T\"";
+            let reason = "this controller has no CA of its own: it takes the setting own_ca = true";
             NotDone::new(NotDoneKind::Conflict, reason).into()
         })
     }

@@ -1,5 +1,5 @@
-//! The subcommand `store`. It ends with 0 if it is done and all is sound, with 1 if not, with 3 if that cannot be told, and with 64 for a wrong
-//! command line.
+//! The subcommand `store`. It ends with 0 if it is done and all is sound, with 1 if not or if there is no such file, with 3 if it is there and cannot be
+//! read, and with 64 for a wrong command line.
 
 use std::{
     fmt::Write as _,

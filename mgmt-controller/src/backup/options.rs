@@ -39,7 +39,7 @@ pub fn command(settings: &[Arg]) -> Command {
                 .args(settings),
         )
         .subcommand(
-            of_store("verify", "Check the store, or a backup, and exit with 0 or 1; nothing is changed")
+            of_store("verify", "Check the store, or a backup, and exit with 0 if it is sound, 1 if it is not or not there, 3 if that cannot be told; nothing is changed")
                 .arg(file("A backup; without, what the controller has"))
                 .args(settings),
         )

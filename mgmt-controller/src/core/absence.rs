@@ -12,7 +12,8 @@ use super::{
 use crate::Counted;
 
 impl Membership {
-    /// Why an instance cannot be asked for anything: `instance sensor3 is not connected (last seen 14:48:15 from 10.0.0.2)`.
+    /// Why an instance cannot be asked for anything: `instance sensor3 is not connected (since
+    /// 2026-11-28T14:48:15Z, was at 10.0.0.2: peer was silent for 30 s)`.
     pub(super) fn absence(&self, turn: &Turn<'_>, name: &ZeekString) -> String {
         let gathered = self.instances.gathered.get(name);
         let needed = gathered.or_else(|| self.instances.wanted.get(name));
@@ -31,24 +32,28 @@ impl Membership {
                 }
                 _ => format!(
                     "instance {name} does not answer (connected since {} from {address})",
-                    turn.told(agent.since)
+                    turn.wall_clock(agent.since).to_rfc3339()
                 ),
             };
         }
         let found = place.and_then(|place| turn.common.dials.found(place));
-        match (found, self.instances.last_seen(name), place) {
+        let absence = match (found, self.instances.last_seen(name), place) {
             (Some(found), _, Some((host, port))) => format!(
                 "instance {name} is not connected (the agent at {host}, port {port} is called {found}: start it with --name {name}, or \
                  correct [instances])"
             ),
-            (_, Some(Seen { at, address }), _) => {
-                let at = turn.told(at);
-                format!("instance {name} is not connected (last seen {at} from {address})")
+            (_, Some(Seen { at, address, reason }), _) => {
+                let since = turn.wall_clock(*at).to_rfc3339();
+                format!("instance {name} is not connected (since {since}, was at {address}: {reason})")
             }
             (_, None, Some((host, port))) => {
                 format!("instance {name} is not connected (never seen at {host}, port {port})")
             }
             (_, None, None) => format!("instance {name} is not connected (never seen)"),
+        };
+        match turn.common.refused.in_place_of(name) {
+            Some(refused) => format!("{absence}; {refused}"),
+            None => absence,
         }
     }
 

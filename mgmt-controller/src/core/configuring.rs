@@ -56,8 +56,9 @@ impl Cluster {
         if is_expected {
             return Ok(());
         }
-        let reason =
-            format!("{is}, and not what the change rests on: look at what is deployed now, and try again");
+        let reason = format!(
+            "{is} now, which is not what this change was made for: look at what is deployed, and try again"
+        );
         Err(NotDone::new(NotDoneKind::NotAsExpected, reason))
     }
 

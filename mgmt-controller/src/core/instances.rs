@@ -39,11 +39,12 @@ pub(super) struct Instances {
     seen: BTreeMap<ZeekString, Seen>,
 }
 
-/// When and from where an agent was last seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// When and from where an agent was last seen, and why it went.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) at: Now,
     pub(super) address: Address,
+    pub(super) reason: String,
 }
 
 impl Instances {
@@ -163,8 +164,8 @@ impl Instances {
     }
 
     /// When an instance that is away was last seen.
-    pub(super) fn last_seen(&self, name: &ZeekString) -> Option<Seen> {
-        self.seen.get(name).copied()
+    pub(super) fn last_seen(&self, name: &ZeekString) -> Option<&Seen> {
+        self.seen.get(name)
     }
 }
 
@@ -195,6 +196,7 @@ mod tests {
             let seen = Seen {
                 at: Now::from_start(Duration::from_secs(number as u64)),
                 address: Address::UNSPECIFIED_V4,
+                reason: String::new(),
             };
             instances.lost(name(number), seen);
         }

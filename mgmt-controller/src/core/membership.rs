@@ -87,6 +87,7 @@ impl Membership {
         if self.peers.peering(peer).is_some() {
             turn.warning(format!("broker peer {peer} was there already"));
         }
+        turn.common.refused.remove(peer);
         let lost = self.peers.connected(turn.now, peer, peering, grant);
         if is_ours {
             let announcement = LinkMessage::announce_controller(turn.common.id.as_ref());
@@ -99,6 +100,7 @@ impl Membership {
     /// good order, and it goes on connecting to agents that it has dropped.
     pub(super) fn lost(&mut self, turn: &mut Turn<'_>, peer: EndpointId, reason: &str) -> Option<LostName> {
         turn.debug(format!("broker peer {peer} lost: {reason}"));
+        turn.common.refused.remove(peer);
         if let Some(target) = self.peers.target(peer) {
             if self.instances.are_at(target) {
                 // Where we ended the connection, nothing connects there again by itself.
@@ -153,8 +155,12 @@ impl Membership {
         if let Some(reqid) = &lost.agent.welcome {
             self.welcomes.remove(reqid);
         }
-        let address = lost.agent.observed.host;
-        self.instances.lost(lost.name.clone(), Seen { at, address });
+        let seen = Seen {
+            at,
+            address: lost.agent.observed.host,
+            reason: lost.agent.farewell.as_ref().unwrap_or(&lost.reason).clone(),
+        };
+        self.instances.lost(lost.name.clone(), seen);
         Some(lost)
     }
 
@@ -213,7 +219,8 @@ impl Membership {
             return None;
         }
         turn.counters.increment(Counted::HellosRefused);
-        turn.warning(match refusal {
+        let address = self.address_of(peer);
+        let line = match refusal {
             Refusal::TooLong { .. } => format!("refused an agent: {refusal} (peer {peer})"),
             // DIFFERENCE(incompatible-agent): the instance stays what it was. Zeek drops it from the cluster, so that deployments go
             // on without it.
@@ -225,15 +232,18 @@ impl Membership {
             | Refusal::OtherTopic(_)
             | Refusal::NameHeld { .. }
             | Refusal::HoldsOtherName(_) => {
-                let address = self.address_of(peer);
                 format!("instance {name}: refused the agent at {address}: {refusal} (peer {peer})")
             }
-        });
+        };
+        turn.warning(line.clone());
+        let is_too_long = matches!(refusal, Refusal::TooLong { .. });
+        if !is_too_long && turn.common.refused.insert(peer, name, address, refusal) {
+            turn.tell(Level::Warning, About::Instance(name), line);
+        }
         if !self.peers.exceeds_refusals(peer) {
             return None;
         }
         let reason = format!("{REFUSED_HELLOS_MAX} of its hellos were refused");
-        let address = self.address_of(peer);
         turn.warning(format!(
             "closing the connection of the agent at {address}: {reason} (peer {peer})"
         ));
@@ -256,6 +266,7 @@ impl Membership {
             return;
         };
         let (peer, address) = (agent.peer, agent.observed.host);
+        turn.common.refused.remove(peer);
         let target = self.peers.target(peer);
         if let Some(target) = target {
             turn.common.dials.finds(target, Some(name));

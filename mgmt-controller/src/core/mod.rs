@@ -57,6 +57,7 @@ mod ports;
 mod preparing;
 mod progress;
 mod queries;
+mod refused;
 mod removal;
 mod requests;
 mod returning;

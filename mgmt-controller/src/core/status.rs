@@ -80,7 +80,6 @@ impl Cluster {
                     report.clock_ahead = skew.map(|skew| skew.ahead);
                     let warnings = status.warnings.into_iter().chain(skew.and_then(Skew::warning));
                     report.warnings = warnings.map(of_instance).collect();
-                    report.notes = status.notes.into_iter().map(of_instance).collect();
                     status.trouble
                 }
                 Err(error) => Some(format!("its agent's answer cannot be read: {error}")),
@@ -93,6 +92,11 @@ impl Cluster {
             Some(Err(NotDone { reason, .. })) => Some(reason.to_string()),
             None => None,
         };
+        if let Some(agent) = agent {
+            report
+                .warnings
+                .extend(turn.common.refused.besides(name, agent.peer));
+        }
         report.refusal = self.members.refusal(turn, name);
         report.trouble = match agent {
             None => Some(self.members.absence(turn, name)),

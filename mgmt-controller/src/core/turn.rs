@@ -19,6 +19,7 @@ use super::{
     dials::Dials,
     input::WriteId,
     owners::Owners,
+    refused::Refused,
     skew::Skew,
 };
 use crate::Counted;
@@ -49,6 +50,7 @@ pub(super) struct Common {
     pub(super) id: Option<ControllerId>,
     pub(super) dials: Dials,
     pub(super) owners: Owners,
+    pub(super) refused: Refused,
     pub(super) writes: Writes,
     /// What an operator should mend of the controller itself.
     pub(super) warnings: Vec<String>,

@@ -27,11 +27,11 @@ use mgmt_daemon::{
         Door, Operator, Problem, Routes,
         axum::{
             Extension,
-            extract::Query,
+            extract::{Query, rejection::QueryRejection},
             http::{HeaderName, StatusCode, header},
             response::{Html, IntoResponse},
         },
-        read, utoipa,
+        query, read, utoipa,
     },
     process::{random_bytes, unix_time},
 };
@@ -129,8 +129,9 @@ async fn page(
     asks: Asks,
     Extension(page): Extension<Page>,
     Extension(reader): Extension<Principal>,
-    Query(wanted): Query<Wanted>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<impl IntoResponse, Problem> {
+    let wanted = query(wanted)?;
     page.answer(&asks.for_several(), &reader, wanted.cluster).await
 }
 

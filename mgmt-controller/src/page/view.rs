@@ -141,7 +141,6 @@ fn cluster(cluster: &Cluster) -> Markup {
                 Ok((status, verdict)) => {
                     p { (state(judgement(verdict))) " " (plain(&verdict.line())) }
                     @if !verdict.stopped.is_empty() { p { "stopped by an operator: " (plain(&verdict.stopped.join(", "))) } }
-                    @for note in &verdict.notes { p { (plain(note)) } }
                     @if !status.instances.is_empty() {
                         h3 id=(id("instances")) { "Instances" }
                         (table(&id("instances"), INSTANCE, &instances(&status.instances)))

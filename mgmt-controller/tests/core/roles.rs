@@ -1,10 +1,14 @@
 //! Every request of Zeek's API, by each role, on both transports; and who may be an agent.
 
+use std::time::Duration;
+
 use broker_codec::EndpointId;
 use mgmt_api::{
-    AgentMessage, ClientRequest, ClientResponse, Configuration, Now, Principal, RequestKind, SequentialIds,
-    Transport,
+    AgentMessage, ClientRequest, ClientResponse, Configuration, Instance, Now, Principal, RequestKind,
+    SequentialIds, Transport,
     access::{Grant, Granted, Pattern, Role},
+    link::from_json,
+    operator::{ClusterRequest, ClusterStatus, InstanceReport},
 };
 use mgmt_controller::{
     Counted,
@@ -221,6 +225,83 @@ fn an_agent_is_who_its_certificate_names() {
         let refused = controller.counters().get(Counted::HellosRefused);
         assert_eq!(refused, u64::from(!may), "{of}");
     }
+}
+
+/// What a status says then of instance `sensor1`, which is deployed.
+fn reported(controller: &mut Controller, at: Now) -> InstanceReport {
+    let status = Input::Operator {
+        id: 1,
+        principal: testkit::operator(),
+        cluster: "default".into(),
+        request: ClusterRequest::Status,
+    };
+    let mut actions = controller.step(at, status);
+    actions.extend(controller.step(at + Duration::from_secs(60), Input::Tick));
+    let answer = actions.iter().find_map(|action| match action {
+        Action::Answer { id: 1, outcome } => outcome.as_ref().ok(),
+        _ => None,
+    });
+    let status: ClusterStatus = from_json(answer.expect("an answer")).unwrap();
+    status.instances[0].clone()
+}
+
+#[test]
+fn a_status_says_which_agent_was_refused_and_why() {
+    let deployed = Configuration::new("c1", [Instance::new("sensor1")], []);
+    let restored = Configurations {
+        deployed: Some(deployed),
+        ..Configurations::default()
+    };
+    let start = || {
+        let ids = Box::new(SequentialIds::default());
+        let mut controller = Controller::new(Settings::default(), restored.clone(), ids);
+        let _ = controller.step(Now::START, started());
+        controller
+    };
+    let (now, later) = (Now::START, Now::START + Duration::from_secs(120));
+    let [first, second] = [peer_id("a"), peer_id("b")];
+    let never = "instance sensor1 is not connected (never seen)";
+    let not_its = "it may not be this instance's agent: it has agent of instance";
+    for (certificate, name, refused) in [
+        (
+            "sensor9",
+            "sensor1",
+            format!("; last refused: {not_its} sensor9, from 10.0.0.1"),
+        ),
+        (
+            "sensor1",
+            "sensr1",
+            format!("; last refused: an agent that is called sensr1: {not_its} sensor1, from 10.0.0.1"),
+        ),
+        ("sensor9", "sensor8", String::new()),
+    ] {
+        let mut controller = start();
+        assert!(!checks_in(
+            &mut controller,
+            first,
+            Some(agent_of(&[certificate])),
+            name
+        ));
+        let trouble = reported(&mut controller, now).trouble;
+        assert_eq!(trouble, Some(format!("{never}{refused}")));
+        let reason = "it left".into();
+        let _ = controller.step(later, Input::PeerLost { peer: first, reason });
+        let trouble = reported(&mut controller, later).trouble;
+        assert_eq!(trouble.as_deref(), Some(never), "it is gone");
+    }
+
+    let mut controller = start();
+    assert!(checks_in(&mut controller, first, None, "sensor1"));
+    assert!(!checks_in(&mut controller, second, None, "sensor1"));
+    let another = "instance sensor1: another agent is refused: the agent at 10.0.0.1 is connected under this name, from 10.0.0.1";
+    assert_eq!(reported(&mut controller, now).warnings, [another]);
+    let reason = "it left".into();
+    let _ = controller.step(later, Input::PeerLost { peer: first, reason });
+    assert_eq!(
+        reported(&mut controller, later).warnings,
+        [""; 0],
+        "it has the name now"
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::{
     effective::Origin,
     error::ConfigError,
+    options::without_links,
     resolver::Resolver,
     setting::{Schema, Setting, Takes},
     value::{Notation, Value},
@@ -156,7 +157,7 @@ impl Schema {
         );
         for setting in self.settings() {
             let is_fixed = !setting.default.contains(['`', ' ']);
-            let mut comment = setting.text.to_owned();
+            let mut comment = without_links(setting.text);
             if !is_fixed {
                 comment.extend(["; by default ", setting.default]);
             }

@@ -123,7 +123,7 @@ impl Schema {
 
 fn option(setting: &'static Setting) -> Option<Arg> {
     let takes = setting.option?;
-    let mut help = setting.text.to_owned();
+    let mut help = without_links(setting.text);
     let also = [
         (
             "default",
@@ -157,4 +157,35 @@ fn option(setting: &'static Setting) -> Option<Arg> {
         _ => ValueHint::Unknown,
     };
     Some(option.value_name(name).value_hint(hint).action(action))
+}
+
+/// A text of Markdown with the words of its links alone.
+pub(super) fn without_links(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("](")
+        && let Some((start, words)) = before.rsplit_once('[')
+        && let Some((_, end)) = after.split_once(')')
+    {
+        plain.extend([start, words]);
+        rest = end;
+    }
+    plain + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_link_its_words_are_left() {
+        for (text, plain) in [
+            ("a [b](c.md#d) e ([f](g.md))", "a b e (f)"),
+            ("`[]` and [x", "`[]` and [x"),
+            ("a](b)", "a](b)"),
+            ("[a](b", "[a](b"),
+        ] {
+            assert_eq!(without_links(text), plain);
+        }
+    }
 }

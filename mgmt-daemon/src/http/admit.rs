@@ -264,7 +264,14 @@ impl Entrance {
                     address,
                     "a certificate without a role",
                 );
-                let detail = "no role is configured for a name in your certificate: an administrator gives one by the setting roles";
+                let detail = if grant.agent_of.is_empty() {
+                    "no role is configured for a name in your certificate: an administrator gives one by the setting roles".to_owned()
+                } else {
+                    format!(
+                        "your certificate is an agent's ({grant}), which may ask for nothing over HTTP: an administrator gives a role by the \
+                         setting roles"
+                    )
+                };
                 Err(Problem::new(StatusCode::FORBIDDEN, detail))
             }
             Recognized::Certificate(grant) => Ok(principal(caller, Proof::Certificate, grant)),

@@ -1,7 +1,10 @@
 //! What is answered: JSON; and what is told of a request that was not carried out, as RFC 9457 has it.
 
+use std::error::Error as _;
+
 use axum::{
     body::{Bytes, to_bytes},
+    extract::{Query, rejection::QueryRejection},
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -197,6 +200,24 @@ pub async fn read_body<T: DeserializeOwned + Send + 'static>(body: Bytes) -> Res
     reads.await.unwrap_or_else(|_ending| Err(Problem::ending()))
 }
 
+/// What the query of a request says.
+///
+/// # Errors
+///
+/// 400, with what is wrong.
+pub fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
+    let Query(wanted) = query.map_err(|error| {
+        let reason = error
+            .source()
+            .map_or_else(|| error.body_text(), ToString::to_string);
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            format!("the query cannot be read: {reason}"),
+        )
+    })?;
+    Ok(wanted)
+}
+
 /// What a body says, as a JSON object.
 ///
 /// # Errors
@@ -204,7 +225,7 @@ pub async fn read_body<T: DeserializeOwned + Send + 'static>(body: Bytes) -> Res
 /// 400, with the place in the body.
 pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let wrong = |reason: &str| {
-        let detail = format!("the body is not what was to come: {reason}");
+        let detail = format!("the body cannot be read: {reason}");
         Problem::new(StatusCode::BAD_REQUEST, detail)
     };
     // serde takes an array for an object, by the order of its fields.
@@ -230,6 +251,26 @@ mod tests {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             String::deserialize(deserializer)?;
             Ok(Self(thread::current().id()))
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_query_is_said_in_plain_words() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Wanted {
+            #[serde(rename = "last")]
+            _last: usize,
+        }
+        for (asked, words) in [("lsat=5", "unknown field `lsat`"), ("last=x", "invalid digit")] {
+            let uri = format!("/v1/events?{asked}").parse().unwrap();
+            let problem = query(Query::<Wanted>::try_from_uri(&uri)).unwrap_err();
+            assert_eq!(problem.status, StatusCode::BAD_REQUEST);
+            let detail = problem.detail();
+            assert!(
+                detail.starts_with("the query cannot be read: ") && detail.contains(words),
+                "{detail}"
+            );
         }
     }
 

@@ -37,7 +37,7 @@ pub use utoipa;
 pub use utoipa_axum;
 
 pub use self::{
-    answer::{Answer, Outcome, Problem, read, read_body},
+    answer::{Answer, Outcome, Problem, query, read, read_body},
     connection::Lasting,
     door::{Asked, Door, Operator, Operators, Shared},
     exchange::exchange,

@@ -31,7 +31,6 @@ fn of_nodes(instance: &str, nodes: Vec<NodeReport>) -> Cluster {
             is_deployed: true,
             is_connected: true,
             address: Some(instance.into()),
-            notes: vec![instance.into()],
             nodes,
             ..InstanceReport::default()
         }],
@@ -72,6 +71,10 @@ fn written(shown: &Shown) -> String {
 #[test]
 fn nothing_from_outside_is_markup_or_hides_what_stands_beside_it() {
     let mut cluster = of_nodes(HOSTILE, vec![node(HOSTILE, State::Crashed)]);
+    if let Ok((status, verdict)) = &mut cluster.status {
+        status.instances[0].warnings.push(HOSTILE.into());
+        *verdict = Verdict::of_cluster(status);
+    }
     cluster.outputs.push(Written {
         node: HOSTILE.into(),
         instance: HOSTILE.into(),
