@@ -156,7 +156,7 @@ fn what_is_no_server_or_speaks_otherwise_is_told() {
     served
         .remote("http", &["status"])
         .failed(3, "this port speaks HTTP with TLS: use https://");
-    let plain = Served::start(&[]);
+    let mut plain = Served::start(&[]);
     plain
         .remote("https", &["status", "--ca", &ca])
         .failed(3, "no TLS is spoken there");

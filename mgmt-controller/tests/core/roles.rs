@@ -249,7 +249,7 @@ fn reported(controller: &mut Controller, at: Now) -> InstanceReport {
 fn a_status_says_which_agent_was_refused_and_why() {
     let deployed = Configuration::new("c1", [Instance::new("sensor1")], []);
     let restored = Configurations {
-        deployed: Some(deployed),
+        deployed: Some(deployed.into()),
         ..Configurations::default()
     };
     let start = || {
