@@ -143,7 +143,7 @@ mod tests {
             let outcome = owner([&*path("roots/missing")]).map(|owner| owner.map(|owner| owner.uid));
             match outcome {
                 Err(error) if is_refused => {
-                    assert!(error.to_string().contains("its group can change it"), "{error}")
+                    assert!(error.to_string().contains("its group can change it"), "{error}");
                 }
                 outcome => assert_eq!((outcome.unwrap(), is_refused), (None, false), "{mode:o}"),
             }

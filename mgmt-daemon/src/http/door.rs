@@ -175,14 +175,14 @@ impl<Q: Send + 'static> Operators<Q> {
         let (door, requests) = mpsc::channel(REQUESTS_MAX);
         let (watch, watches) = mpsc::channel(REQUESTS_MAX);
         let (routes, described) = routes.into_parts();
-        let (watched, watches_described) = watch::routes().into_parts();
-        let (own, own_described) = own::routes().into_parts();
-        let described = [described, watches_described, own_described].concat();
+        let (of_watch, watch_described) = watch::routes().into_parts();
+        let (of_own, own_described) = own::routes().into_parts();
+        let described = [described, watch_described, own_described].concat();
         let state = Own::new(about, &shared, described);
         let routes = routes
             .with_state(door)
-            .merge(watched.with_state(watch))
-            .merge(own.with_state(state));
+            .merge(of_watch.with_state(watch))
+            .merge(of_own.with_state(state));
         let under_way = UnderWay::default();
         Ok(Self {
             requests,

@@ -6,7 +6,7 @@ use axum::{
     routing::{MethodFilter, on},
 };
 use utoipa::{Path, openapi::OpenApi};
-use utoipa_axum::PathItemExt as _;
+use utoipa_axum::PathItemExt;
 
 /// Makes a document of the routes of one part of a daemon.
 pub(super) type Describe = fn() -> OpenApi;
@@ -44,7 +44,7 @@ where
     S: Clone + Send + Sync + 'static,
 {
     let methods = P::methods();
-    let methods = methods.iter().map(|method| method.to_method_filter());
+    let methods = methods.iter().map(PathItemExt::to_method_filter);
     match methods.reduce(MethodFilter::or) {
         Some(methods) => router.route(&P::path(), on(methods, handler)),
         None => router,

@@ -48,6 +48,7 @@ const STARTS: usize = 5;
 ///
 /// One of three ways: `--controller PATH` starts this project's controller with a private state directory; `--connect ADDRESS --
 /// COMMAND...` starts any controller, Zeek's included, and measures at ADDRESS; `--connect ADDRESS` alone measures a running one.
+#[expect(clippy::struct_excessive_bools, reason = "these are options of a command")]
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {

@@ -82,7 +82,7 @@ impl Tally {
             let mut agents = seens.agents.iter().enumerate();
             agents.all(|(place, seen)| enough(place, seen))
         };
-        let Ok(changed) = timeout(WAIT, changes.wait_for(are)).await else {
+        let Ok(seen) = timeout(WAIT, changes.wait_for(are)).await else {
             let agents = self.now();
             let missing = agents
                 .iter()
@@ -96,7 +96,7 @@ impl Tally {
             );
             return Err(failed(what)(late));
         };
-        changed.expect("this value has its sender");
+        seen.expect("this value has its sender");
         Ok(())
     }
 }
