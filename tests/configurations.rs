@@ -73,7 +73,7 @@ fn a_configuration_is_staged_by_one_who_knows_what_is_deployed_and_zeek_client_s
     assert_problem(
         &put(&directory, "If-Match: \"a\"\r\n", body),
         412,
-        "nothing is deployed, and not",
+        "nothing is deployed now, which is not what",
     );
     let both = format!("{nothing}If-Match: \"a\"\r\n");
     assert_problem(
@@ -103,7 +103,11 @@ fn a_configuration_is_staged_by_one_who_knows_what_is_deployed_and_zeek_client_s
     let deployed = json_of(&request(&directory, &format!("GET {PATH}/deployed"), ""));
     let id = deployed["id"].as_str().expect("an id");
     let refused = put(&directory, nothing, body);
-    assert_problem(&refused, 412, &format!("configuration {id} is deployed, and not"));
+    assert_problem(
+        &refused,
+        412,
+        &format!("configuration {id} is deployed now, which is not what"),
+    );
     json_of(&put(&directory, &format!("If-Match: \"{id}\"\r\n"), body));
     let log = controller.stop().stderr;
     assert!(

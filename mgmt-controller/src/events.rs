@@ -37,7 +37,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{core::may_read, http::Request};
+use crate::{core::may_read, request::Request};
 
 /// How many events are remembered.
 const EVENTS_MAX: usize = 10_000;

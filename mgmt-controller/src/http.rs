@@ -31,27 +31,9 @@ use crate::{
     events,
     events::Feed,
     page::Page,
+    request::Request,
     sd,
 };
-
-/// What is asked.
-#[derive(Debug)]
-pub(crate) enum Request {
-    /// Which clusters there are.
-    Clusters,
-    /// Something of a cluster.
-    Of(String, ClusterRequest),
-}
-
-impl Request {
-    /// In a few words.
-    pub(crate) fn kind(&self) -> &'static str {
-        match self {
-            Self::Clusters => "clusters",
-            Self::Of(_, request) => request.into(),
-        }
-    }
-}
 
 /// How many clusters are asked at a time for one answer about all.
 pub(crate) const CLUSTERS_AT_A_TIME: usize = 8;

@@ -30,6 +30,7 @@ mod http;
 pub mod machine;
 mod measured;
 mod page;
+mod request;
 pub mod runtime;
 mod sd;
 pub mod store;

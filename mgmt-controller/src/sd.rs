@@ -16,7 +16,10 @@ use mgmt_daemon::http::{
 };
 use serde::Serialize;
 
-use crate::http::{CLUSTERS_AT_A_TIME, Request, asked};
+use crate::{
+    http::{CLUSTERS_AT_A_TIME, asked},
+    request::Request,
+};
 
 /// What Prometheus is to scrape, as `http_sd_config` has it.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]

@@ -185,7 +185,7 @@ fn certificates_that_are_no_good_open_no_door() {
     assert_problem(
         &asked.expect("an answer"),
         403,
-        "no role is configured for a name",
+        "your certificate is an agent's (agent of instance alice.example)",
     );
 
     let log = hub.controller.stop().stderr;

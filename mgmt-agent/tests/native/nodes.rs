@@ -174,7 +174,8 @@ async fn a_node_whose_directory_was_removed_ends_before_it_is_started_again() {
     assert_eq!(found, []);
     assert!(runs(before), "it is not ended for another's sake");
     let other = world.start(world.launch("v", "exec sleep 600")).await;
-    assert!(runs(before) && runs(other));
+    assert!(runs(before), "nor for the start of another");
+    assert!(runs(other));
     let now = world.start(launch).await;
     assert!(!runs(before) && runs(now));
     for name in ["v", "w"] {
@@ -305,7 +306,10 @@ async fn a_node_is_found_by_the_lock_that_it_has_whatever_is_written_down_of_it(
 async fn what_is_run_before_a_node_does_not_have_its_lock() {
     let mut world = World::new().await;
     let mut launch = world.launch("w", "exit 3");
-    launch.before_start = Some("setsid sleep 600 & echo $! > left".into());
+    // What has left the node's session before the node ends, of which nothing else is left.
+    let leaves =
+        "rm -f left; setsid sh -c 'echo $$ > left; exec sleep 600' & until [ -s left ]; do sleep 0.01; done";
+    launch.before_start = Some(leaves.into());
     assert_eq!(world.run(launch.clone()).await.0, End::Exit(3));
     let left = world.written("w", "left").await.parse().unwrap();
     assert!(runs(left), "it is no part of the node");

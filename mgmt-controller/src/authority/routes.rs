@@ -29,7 +29,7 @@ use mgmt_daemon::{
 };
 
 use super::{Authority, NotIssued, now, unavailable};
-use crate::{Counted, http::Request};
+use crate::{Counted, request::Request};
 
 type Asking = Extension<Principal>;
 

@@ -40,7 +40,8 @@ use tokio::{task::spawn_blocking, time::timeout};
 
 use crate::{
     events::Feed,
-    http::{CLUSTERS_AT_A_TIME, Request, asked},
+    http::{CLUSTERS_AT_A_TIME, asked},
+    request::Request,
 };
 
 /// How long a cluster's agents may take to answer, where other clusters are shown too.

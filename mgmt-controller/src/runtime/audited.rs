@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::{
     core::{Audience, Controller, DEFAULT, Input, Slot},
-    http::Request,
+    request::Request,
 };
 
 type Key = (RequestKind, ZeekString);

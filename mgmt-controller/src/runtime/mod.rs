@@ -54,9 +54,10 @@ use crate::{
     core::{self, CLUSTERS_MAX, Controller, Input, WRITES_MAX, WriteId},
     error::RunError,
     events::Feed,
-    http::{Request, routes},
+    http::routes,
     machine::Start,
     page::Page,
+    request::Request,
     store::{Store, StoreThread},
     wire::{FromClient, Wire, readable},
 };

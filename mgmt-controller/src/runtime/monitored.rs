@@ -7,7 +7,7 @@ use mgmt_daemon::{
 };
 
 use super::{Daemon, Runtime, peers::PEER};
-use crate::{Counted, Measured, authority::Authority, core::Input, http::Request};
+use crate::{Counted, Measured, authority::Authority, core::Input, request::Request};
 
 impl Runtime {
     pub(super) fn asked(&mut self, daemon: &Daemon, asked: Asked<Request>) -> Input {

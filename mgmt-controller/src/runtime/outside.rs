@@ -27,7 +27,7 @@ use crate::{
     Counted,
     core::{Action, Audience, Controller, Input, Level},
     error::RunError,
-    http::Request,
+    request::Request,
     store::Written,
     wire::{FromClient, FromPeer, Inbound},
 };
