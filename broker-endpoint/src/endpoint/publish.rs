@@ -15,7 +15,7 @@ use super::EndpointHandle;
 pub enum PublishError {
     #[error(transparent)]
     Encode(#[from] EncodeError),
-    /// The message would be larger than [`EndpointConfig::message_max`].
+    /// The message would be larger than [`EndpointConfig::message_max`](super::EndpointConfig::message_max).
     #[error("message to {topic}: {source}")]
     TooLong { topic: Topic, source: FrameError },
     /// Zeek 6.1 and older close the connection for it.
