@@ -1,5 +1,7 @@
 //! What clients and operators are told of instances that are not there.
 
+use std::collections::BTreeMap;
+
 use broker_codec::data::{Set, ZeekString};
 use mgmt_api::{Configuration, Node, ResultRecord, log::some_of};
 
@@ -176,6 +178,15 @@ pub(super) fn nodes_on<'a>(
     name: &'a ZeekString,
 ) -> impl Iterator<Item = &'a Node> {
     config.nodes.iter().filter(move |node| node.instance == *name)
+}
+
+/// The nodes of a configuration by their instances, for those who ask for all.
+pub(super) fn nodes_by_instance(config: &Configuration) -> BTreeMap<&ZeekString, Vec<&Node>> {
+    let mut nodes: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for node in &config.nodes {
+        nodes.entry(&node.instance).or_default().push(node);
+    }
+    nodes
 }
 
 /// Names of instances in a sentence.

@@ -7,14 +7,14 @@ use broker_codec::{
     data::{Port, ZeekString},
 };
 use mgmt_api::{
-    Configuration, Instance, MESSAGE_BYTES_MAX, Now, ResultRecord,
+    Configuration, Instance, MESSAGE_BYTES_MAX, Node, Now, ResultRecord,
     link::{self, PREPARE, Prepare, Prepared, Problem, from_json},
     log::nodes_named,
     operator::NotDone,
 };
 
 use super::{
-    absence::{named, nodes_on},
+    absence::{named, nodes_by_instance, nodes_on},
     action::{Outgoing, SharedRequest},
     cluster::Cluster,
     fanout::{Answer, Fanout},
@@ -38,13 +38,15 @@ impl Cluster {
         let end = |config| Prepare::end(config).map(Arc::new);
         let with_nothing = LazyCell::new(|| end(None));
         let with_configuration = LazyCell::new(|| end(Some(&*deployment.config)));
+        let nodes_on = nodes_by_instance(&deployment.config);
         let mut fanout = Fanout::default();
         for instance in &deployment.config.instances {
             let Some(peer) = self.members.who_prepares(instance) else {
                 continue;
             };
             let name = &instance.name;
-            let nodes: Vec<_> = nodes_on(&deployment.config, name).cloned().collect();
+            let nodes = nodes_on.get(name).into_iter().flatten();
+            let nodes = nodes.map(|node| Node::clone(node)).collect();
             let given_up = ports_elsewhere(deployed, name);
             let launches = self.members.peers.features_of(peer).launches;
             let prepare = Prepare {
@@ -206,6 +208,9 @@ fn failures(
     config: &Configuration,
     problems: Vec<Problem>,
 ) -> Vec<ResultRecord> {
+    if problems.is_empty() {
+        return Vec::new();
+    }
     let mut found = link::reasons(problems);
     // What it says of other nodes does not count.
     let own = nodes_on(config, name).filter_map(|node| found.remove_entry(&node.name));

@@ -8,7 +8,7 @@ use mgmt_api::{
     operator::{InstanceProgress, NodeProgress, Progress, text},
 };
 
-use super::{absence::nodes_on, deployment::Deployment, membership::Membership};
+use super::{absence::nodes_by_instance, deployment::Deployment, membership::Membership};
 
 /// Of one that is under way.
 pub(super) fn under_way(deployment: &Deployment, members: &Membership) -> Vec<InstanceProgress> {
@@ -59,6 +59,7 @@ fn instances(
             _ => {}
         }
     }
+    let nodes_on = nodes_by_instance(&deployment.config);
     let of_instance = |name: &ZeekString| {
         let reasons = of_instances.get(name).map(|reasons| reasons.join("; "));
         let state = otherwise(name);
@@ -67,7 +68,7 @@ fn instances(
             Some(reason) if !deployment.is_new() => (Progress::Failed, Some(reason.clone())),
             _ => (state, None),
         };
-        let nodes = nodes_on(&deployment.config, name).map(|node| {
+        let nodes = nodes_on.get(name).into_iter().flatten().map(|node| {
             let (state, reason) = match of_nodes.get(&node.name) {
                 Some(result) if result.success => (Progress::Up, None),
                 Some(result) => (Progress::Failed, Some(reason(result, reasons.as_deref()))),
