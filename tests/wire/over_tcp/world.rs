@@ -80,6 +80,8 @@ struct World {
     connections: BTreeMap<u32, Connection>,
     /// Where something was said to which there was no answer yet.
     unanswered: Option<u32>,
+    /// Whether time passes as soon as there is nothing to do.
+    time_passes: bool,
     refused: Option<PublishError>,
 }
 
@@ -102,6 +104,7 @@ impl World {
             listener: None,
             connections: BTreeMap::new(),
             unanswered: None,
+            time_passes: false,
             refused: None,
         }
     }
@@ -171,7 +174,10 @@ impl World {
                 self.refused = self.endpoint.handle().publish(topic, &value).await.err();
             }
             ["leave", peer] => self.endpoint.handle().disconnect(peer_id(peer)),
-            ["time", "passes"] => tokio::time::pause(),
+            ["time", "passes"] => {
+                tokio::time::pause();
+                self.time_passes = true;
+            }
             [number, words @ ..] => {
                 if let Some(script) = &mut self.connection(number).script {
                     match words {
@@ -204,6 +210,10 @@ impl World {
     async fn event(&mut self) -> EndpointEvent {
         self.unanswered = None;
         let event = Limit::new("an event").of(self.endpoint.recv()).await;
+        if std::mem::take(&mut self.time_passes) {
+            // Else it would also pass while bytes are on their way, up to the limit for what they bring.
+            tokio::time::resume();
+        }
         event.expect("the endpoint runs")
     }
 
