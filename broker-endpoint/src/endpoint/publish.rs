@@ -38,24 +38,11 @@ impl EndpointHandle {
     ///
     /// See [`PublishError`].
     pub async fn publish(&self, topic: Topic, data: &Data) -> Result<(), PublishError> {
-        self.publish_among(Recipients::all(), topic, data).await
+        let payload = Payload::of(data)?;
+        self.publish_encoded(Recipients::all(), topic, payload).await
     }
 
-    /// As [`Self::publish`], but only to some of the peers that subscribed.
-    ///
-    /// # Errors
-    ///
-    /// See [`PublishError`].
-    pub async fn publish_among(
-        &self,
-        recipients: Recipients<EndpointId>,
-        topic: Topic,
-        data: &Data,
-    ) -> Result<(), PublishError> {
-        self.publish_encoded(recipients, topic, Payload::of(data)?).await
-    }
-
-    /// The same for a value that is encoded ([`binary`](broker_codec::binary)) already.
+    /// The same for a value that is encoded ([`binary`](broker_codec::binary)) already, and only to some of the peers that subscribed.
     ///
     /// # Errors
     ///
