@@ -11,7 +11,7 @@ const AGENTS: u64 = 50;
 const NODES: u64 = 4;
 
 /// How much memory a deployment may take for a while, in KiB, beyond what the controller has with its agents connected.
-const DEPLOYMENT_MAX: u64 = 24 * 1024;
+const DEPLOYMENT_MAX: u64 = 6 * 1024;
 
 #[test]
 fn each_agent_is_asked_once_and_a_deployment_takes_little_memory() {
