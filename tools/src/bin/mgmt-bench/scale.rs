@@ -243,7 +243,7 @@ impl Scene<'_> {
             .all(&format!("{name}: agents to be deployed to"), asked)
             .await?;
         loop {
-            // While it has work it answers nobody.
+            // While it has work it answers no client.
             let request = get_instances(&self.reqid());
             self.client().await?.request(&request).await?;
             let last = self.fleet.tally().last();
