@@ -2,14 +2,14 @@
 """What trouble in three of twelve clusters costs the answers of another: by turns without and with it.
 
     scripts/build.sh
-    scripts/clusters-bench.py target/release [--rounds 5] [--requests 1000]
+    scripts/clusters-bench.py target/release [--rounds 5] [--seconds 5]
 
 It starts a controller and twelve agents with stand-ins for nodes (`--simulate --supervise native`) on loopback, and deploys a cluster of
 one host on each. Then it asks the controller for things of one cluster, one request after the other on its control socket, and in each
 second turn meanwhile the agent of another cluster is stopped (SIGSTOP) in the middle of a deployment, a node of a second one always
 dies, and a third one is deployed again and again. Prints, for each kind of request, median and p99 in ms and the ratio of the p99 of both
-kinds of turns. The controller and this script have one CPU, and the agents with their nodes, and mgmtctl, the others, as they are on other hosts.
-Everything that was started is stopped.
+kinds of turns. This script, the controller and the agent of the cluster that is asked, of which one works at a time, have one CPU; the other
+agents with their nodes, and mgmtctl, have the others, as they are on other hosts. Everything that was started is stopped.
 """
 
 import argparse
@@ -67,8 +67,10 @@ class Site:
         os.sched_setaffinity(0, cpus[:1])
         _, ready = self.daemons.start_controller()
         self.socket = self.daemons.directory / "controller/nodes/controller/control.sock"
-        os.sched_setaffinity(0, self.others)
-        self.agents = {name: self.daemons.start_agent(name, ready["broker"][0])[0] for name in CLUSTERS}
+        self.agents = {}
+        for name in CLUSTERS:
+            os.sched_setaffinity(0, cpus[:1] if name == ASKED else self.others)
+            self.agents[name], _ = self.daemons.start_agent(name, ready["broker"][0])
         os.sched_setaffinity(0, cpus[:1])
         self.ports = {name: free_ports() for name in CLUSTERS}
 
@@ -128,12 +130,12 @@ class Site:
         self.deploy(FAILING, {}).communicate()
         wait_for("calm", self.is_calm)
 
-    def ask(self, path, requests):
+    def ask(self, path, seconds):
         """How long each answer takes, in ms."""
         connection = Connection(self.socket)
         times = []
-        for _ in range(requests):
-            begin = time.perf_counter()
+        end = time.perf_counter() + seconds
+        while (begin := time.perf_counter()) < end:
             connection.request("GET", path)
             answer = connection.getresponse()
             answer.read()
@@ -153,10 +155,10 @@ def measure(site, arguments):
     troubled = {name: [] for name in REQUESTS}
     for _ in range(arguments.rounds):
         for name, path in REQUESTS.items():
-            quiet[name].append(site.ask(path, arguments.requests))
+            quiet[name].append(site.ask(path, arguments.seconds))
         with site.trouble():
             for name, path in REQUESTS.items():
-                troubled[name].append(site.ask(path, arguments.requests))
+                troubled[name].append(site.ask(path, arguments.seconds))
         site.calm()
     for name in REQUESTS:
         ratios = [p99(after) / p99(before) for before, after in zip(quiet[name], troubled[name])]
@@ -170,7 +172,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("programs", help="where mgmt-controller, mgmt-agent and mgmtctl are")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--requests", type=int, default=1000, help="of each kind in a turn")
+    parser.add_argument("--seconds", type=float, default=5, help="of requests of each kind in a turn")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         site = Site(arguments, directory)
