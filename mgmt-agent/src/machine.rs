@@ -120,9 +120,13 @@ impl BrokerAgent {
                 ..
             } => {
                 self.peers.added(peer, is_ours, principal);
-                core::Input::PeerAdded {
+                let peer_added = core::Input::PeerAdded {
                     peer: format!("{peer} at {address}"),
-                }
+                };
+                self.peers.newcomer = Some(peer);
+                self.run(turn, [peer_added]);
+                self.peers.newcomer = None;
+                return;
             }
             Input::PeerLost { peer, reason } | Input::PeerSilent { peer, reason }
                 if self.supervisor_peer == Some(peer) =>
@@ -175,7 +179,7 @@ impl BrokerAgent {
     /// Whether it is the hello of a node's process of which it is not known yet whether it runs.
     fn is_early(&self, event: &Event) -> bool {
         let may_be_early = event.name == NODE_HELLO && self.supervisor.is_looking();
-        let hello = may_be_early.then(|| event.parse::<NodeLinkMessage>());
+        let hello = may_be_early.then(|| event.clone().parse::<NodeLinkMessage>());
         match hello {
             Some(Ok(NodeLinkMessage::Hello { node, token, .. })) => {
                 self.supervisor.token_of(&node) != Some(&token)

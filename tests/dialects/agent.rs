@@ -66,7 +66,10 @@ impl Machine for Run {
         for action in self.agent.step(self.now, input) {
             match action {
                 Action::Publish { to, topic, event } => {
-                    let to = to.map(|peer| format!("{} ", letter(peer))).unwrap_or_default();
+                    let to = to
+                        .one()
+                        .map(|peer| format!("{} ", letter(peer)))
+                        .unwrap_or_default();
                     writeln!(out, "< {to}{topic} {}", notation::show_event(&event))
                 }
                 Action::Log {

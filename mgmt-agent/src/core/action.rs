@@ -1,4 +1,7 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use broker_codec::{
     EndpointId,
@@ -77,8 +80,7 @@ pub enum Action {
         message: String,
     },
     Publish {
-        /// To this peer, also if it has not subscribed; else to every peer that has subscribed to the topic.
-        to: Option<EndpointId>,
+        to: To,
         topic: ZeekString,
         /// The event, without metadata.
         event: Event,
@@ -100,6 +102,30 @@ pub enum Action {
     },
     /// An event could not be written, so no peer gets it. A fault of ours.
     Unsendable { event: String, reason: String },
+}
+
+/// Who gets an event.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum To {
+    /// This peer, also if it has not subscribed to the topic.
+    One(EndpointId),
+    /// Every peer that has, but these.
+    Subscribers { except: BTreeSet<EndpointId> },
+}
+
+impl To {
+    /// Every peer that has subscribed to the topic.
+    pub const ALL: Self = Self::Subscribers {
+        except: BTreeSet::new(),
+    };
+
+    /// The only one.
+    pub const fn one(&self) -> Option<EndpointId> {
+        match self {
+            Self::One(peer) => Some(*peer),
+            Self::Subscribers { .. } => None,
+        }
+    }
 }
 
 /// One call of `step`, of the agent or of its Supervisor.

@@ -61,7 +61,7 @@ mod supervision;
 mod vitals;
 
 pub use access::check_controller;
-pub use action::{Action, Turn};
+pub use action::{Action, To, Turn};
 pub use agent::{Agent, REQUESTS_MAX};
 pub use crash::OUTPUT_BYTES_MAX;
 pub use desired::Desired;

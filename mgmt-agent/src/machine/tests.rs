@@ -1,9 +1,9 @@
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use mgmt_api::{SequentialIds, node_link::agent_topic};
+use mgmt_api::{AgentRequest, SequentialIds, node_link::agent_topic};
 
 use super::*;
-use crate::core::{NodeSpec, Supervise, order::Launch};
+use crate::core::{NodeSpec, Supervise, To, order::Launch};
 
 fn launch(name: &str, token: &str) -> Box<Launch> {
     Box::new(Launch {
@@ -78,4 +78,55 @@ fn a_node_that_says_hello_before_it_is_found_is_heard_then() {
     assert!(is_refused(&mut agent, &bye));
     assert!(!is_refused(&mut agent, &hello));
     assert!(!is_refused(&mut agent, &bye));
+}
+
+/// Who hears that the agent is there, of those who subscribed, when this peer comes.
+fn greeted(agent: &mut BrokerAgent, peer: EndpointId, is_ours: bool) -> BTreeSet<To> {
+    let actions = agent.step(
+        Now::START,
+        Input::PeerAdded {
+            peer,
+            address: "10.0.0.1:2150".into(),
+            is_supervisor: false,
+            is_ours,
+            principal: None,
+        },
+    );
+    let hellos = actions.into_iter().filter_map(|action| match action {
+        Action::Publish { to, event, .. } if event.name.ends_with(b"notify_agent_hello") => Some(to),
+        _ => None,
+    });
+    hellos.collect()
+}
+
+fn ask(agent: &mut BrokerAgent, peer: EndpointId) {
+    let reqid = "r".into();
+    let request = Event::of(&AgentRequest::GetNodes { reqid }).unwrap();
+    let topic = Settings::default().agent_topic();
+    let data = request.into_data();
+    agent.step(Now::START, Input::Message { peer, topic, data });
+}
+
+#[test]
+fn a_node_that_connects_has_the_agent_greet_no_controller_of_ours_again() {
+    let settings = Settings {
+        supervise: Supervise::Systemd,
+        ..Settings::default()
+    };
+    let mut agent = BrokerAgent::new(settings, Box::new(SequentialIds::default()));
+    for news in [own::News::Available, own::News::Looked] {
+        agent.step(Now::START, Input::Nodes(news));
+    }
+    let [ours, zeeks, node] = [1, 2, 3].map(|byte| EndpointId::from_bytes([byte; 16]));
+    let all_but = |except: &[EndpointId]| {
+        BTreeSet::from([To::Subscribers {
+            except: except.iter().copied().collect(),
+        }])
+    };
+    assert_eq!(greeted(&mut agent, ours, true), all_but(&[]));
+    ask(&mut agent, ours);
+    assert_eq!(greeted(&mut agent, zeeks, false), all_but(&[ours]));
+    ask(&mut agent, zeeks);
+    // As recorded, Zeek's controller hears it again.
+    assert_eq!(greeted(&mut agent, node, false), all_but(&[ours]));
 }

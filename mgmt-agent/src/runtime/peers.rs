@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use broker_codec::{EndpointId, Topic, data::ZeekString, peering::PeeringEnd, zeek::Event};
+use broker_codec::{
+    EndpointId, Payload, Recipients, Topic, data::ZeekString, peering::PeeringEnd, zeek::Event,
+};
 use broker_endpoint::{
-    Credit, EndReason, EndpointConfig, EndpointEvent, PeerAddress, PeerInfo, PeeringError, with_causes,
+    Credit, EndReason, EndpointConfig, EndpointEvent, PeerAddress, PeerInfo, PeeringError, PublishError,
+    with_causes,
 };
 use mgmt_api::topics;
 use mgmt_daemon::{
@@ -15,7 +18,7 @@ use mgmt_daemon::{
 };
 use tokio::time::Instant;
 
-use crate::{config::Config, machine::Input};
+use crate::{config::Config, core::To, machine::Input};
 
 /// Between attempts to connect to a process of this host, if the setting for other hosts allows only one. As
 /// `Broker::default_listen_retry` since Zeek 7.2.
@@ -162,7 +165,7 @@ impl BrokerPeers {
     /// Sends an event to a peer, or to every peer that has subscribed to the topic.
     pub(super) async fn publish(
         &self,
-        to: Option<EndpointId>,
+        to: To,
         topic: &ZeekString,
         event: Event,
         credit: &Credit,
@@ -170,10 +173,13 @@ impl BrokerPeers {
         let Some((handle, topic)) = self.peers.sending(topic, credit)? else {
             return Ok(());
         };
-        let data = event.native().into_data();
+        let payload = Payload::of(&event.native().into_data()).map_err(PublishError::from)?;
         match to {
-            Some(peer) => handle.publish_to(peer, topic, &data).await?,
-            None => handle.publish(topic, &data).await?,
+            To::One(peer) => handle.publish_encoded_to(peer, topic, payload).await?,
+            To::Subscribers { except } => {
+                let among = Recipients::Except(except);
+                handle.publish_encoded(among, topic, payload).await?;
+            }
         }
         Ok(())
     }

@@ -1,11 +1,11 @@
 //! What the core publishes, to peers.
 
-use broker_codec::{Data, EndpointId, data::ZeekString, zeek::Event};
+use broker_codec::{Data, data::ZeekString, zeek::Event};
 use broker_endpoint::with_causes;
 use mgmt_daemon::daemon::Cause;
 
 use super::{Daemon, Runtime};
-use crate::{Counted, wire::reqid_of};
+use crate::{Counted, core::To, wire::reqid_of};
 
 /// What controllers ask for, by the names of the answers in every dialect, which end in `_response`.
 const KINDS: [&str; 7] = [
@@ -22,7 +22,7 @@ impl Runtime {
     pub(super) async fn publish(
         &mut self,
         daemon: &mut Daemon,
-        to: Option<EndpointId>,
+        to: To,
         topic: &ZeekString,
         event: Event,
         cause: &Cause,

@@ -14,7 +14,7 @@ use mgmt_api::{
 };
 
 use super::peers::{Sessions, publish, unsendable};
-use crate::core::{Input, LifeSign, Turn};
+use crate::core::{Input, LifeSign, To, Turn};
 
 /// The token of a node under our own supervision: what a peer has to show to be that node. No other node has one.
 pub type TokenOf<'a> = &'a dyn Fn(&ZeekString) -> Option<&'a ZeekString>;
@@ -27,7 +27,7 @@ impl Sessions {
     pub(super) fn read_node_link(
         &mut self,
         peer: EndpointId,
-        event: &Event,
+        event: Event,
         token_of: TokenOf<'_>,
     ) -> Result<Vec<Input>, String> {
         let linked = self.linked(peer);
@@ -95,7 +95,7 @@ impl Sessions {
         match Event::of(request) {
             Ok(event) => {
                 let topic = nodes_topic(&self.settings.node_topic);
-                publish(turn, vec![(None, Published { topic, event })]);
+                publish(turn, vec![(To::ALL, Published { topic, event })]);
             }
             Err(error) => unsendable(turn, request.event_name(), &error),
         }

@@ -20,7 +20,7 @@ use mgmt_api::{
 };
 
 use super::node_link::{TokenOf, of_other};
-use crate::core::{Action, Input, Settings, Turn};
+use crate::core::{Action, Input, Settings, To, Turn};
 
 /// The sessions of all peers but the Supervisor.
 pub struct Sessions {
@@ -28,6 +28,8 @@ pub struct Sessions {
     of_peers: BTreeMap<EndpointId, Session>,
     /// Whether roles are set, as the latest peer has shown.
     asks_for_roles: bool,
+    /// The peer that is just being added: what is said now is said because of it.
+    pub newcomer: Option<EndpointId>,
 }
 
 struct Session {
@@ -48,8 +50,14 @@ struct Session {
     linked: Option<u64>,
 }
 
-/// An event for one peer, or for all that subscribed to the topic.
-type Addressed = (Option<EndpointId>, Published);
+type Addressed = (To, Published);
+
+impl Session {
+    /// Whether this peer is a controller of this project that knows the agent, when another peer comes.
+    fn knows(&self, peer: EndpointId, newcomer: Option<EndpointId>) -> bool {
+        self.is_ours && self.is_controller && newcomer.is_some_and(|newcomer| newcomer != peer)
+    }
+}
 
 impl Sessions {
     pub const fn new(settings: Settings) -> Self {
@@ -57,6 +65,7 @@ impl Sessions {
             settings,
             of_peers: BTreeMap::new(),
             asks_for_roles: false,
+            newcomer: None,
         }
     }
 
@@ -173,7 +182,7 @@ impl Sessions {
         }
         if *topic == agent_topic(node_topic) {
             self.know(peer);
-            return self.read_node_link(peer, &event, token_of);
+            return self.read_node_link(peer, event, token_of);
         }
         let topics = self.settings.controller_topics();
         let of_controllers = topics.iter().any(|ours| topic.starts_with(ours));
@@ -200,7 +209,7 @@ impl Sessions {
         let Translation { to_model, to_peer } = translated.map_err(|error| error.to_string())?;
         session.is_controller |= to_model.is_some() && !of_node;
         // What is said to it without the core's doing is about its request alone.
-        let to_peer = to_peer.into_iter().map(|published| (Some(peer), published));
+        let to_peer = to_peer.into_iter().map(|published| (To::One(peer), published));
         publish(turn, to_peer.collect());
         let readable = |error: DataError| error.to_string();
         let (of_ours, principal) = (session.is_ours, session.principal.clone());
@@ -252,7 +261,7 @@ impl Sessions {
             });
         match said {
             Ok(Translation { to_peer, .. }) => {
-                let to_peer = to_peer.into_iter().map(|published| (Some(peer), published));
+                let to_peer = to_peer.into_iter().map(|published| (To::One(peer), published));
                 publish(turn, to_peer.collect());
             }
             Err(reason) => unsendable(turn, message.event_name(), &reason),
@@ -264,7 +273,7 @@ impl Sessions {
         match Event::of(message) {
             Ok(event) => {
                 let topic = topics::LINK.into();
-                publish(turn, vec![(Some(peer), Published { topic, event })]);
+                publish(turn, vec![(To::One(peer), Published { topic, event })]);
             }
             Err(error) => unsendable(turn, message.event_name(), &error),
         }
@@ -279,7 +288,7 @@ impl Sessions {
         match Event::of(request) {
             Ok(event) => {
                 let topic = self.settings.node_topic.clone();
-                publish(turn, vec![(None, Published { topic, event })]);
+                publish(turn, vec![(To::ALL, Published { topic, event })]);
             }
             Err(error) => unsendable(turn, request.event_name(), &error),
         }
@@ -295,14 +304,21 @@ impl Sessions {
                 .translator(self.settings.controller_api)
                 .outgoing(&topic, event)?
                 .to_peer;
-            addressed.extend(said.into_iter().map(|published| (None, published)));
+            let except = self.acquainted();
+            let to = To::Subscribers { except };
+            addressed.extend(said.into_iter().map(|published| (to.clone(), published)));
         }
-        let controllers = self.of_peers.iter_mut();
-        for (peer, session) in controllers.filter(|(_, session)| session.is_controller) {
+        let newcomer = self.newcomer;
+        let controllers = self
+            .of_peers
+            .iter_mut()
+            .filter(|(_, session)| session.is_controller);
+        for (peer, session) in controllers.filter(|(peer, session)| !session.knows(**peer, newcomer)) {
             for published in session.controller.outgoing(&topic, event)?.to_peer {
-                let to = (introduces || dialects.len() > 1).then_some(*peer);
+                let alone = introduces || dialects.len() > 1;
+                let to = if alone { To::One(*peer) } else { To::ALL };
                 let said = |(to_other, other): &Addressed| {
-                    *other == published && (to_other.is_none() || *to_other == to)
+                    *other == published && (to_other.one().is_none() || *to_other == to)
                 };
                 if !addressed.iter().any(said) {
                     addressed.push((to, published));
@@ -330,8 +346,10 @@ impl Sessions {
         let permitted: BTreeSet<EndpointId> = permitted.map(|(peer, _)| *peer).collect();
         let mut to_each = Vec::new();
         for (to, published) in addressed {
-            let peers = permitted.iter().filter(|peer| to.is_none_or(|to| to == **peer));
-            to_each.extend(peers.map(|peer| (Some(*peer), published.clone())));
+            let peers = permitted
+                .iter()
+                .filter(|peer| to.one().is_none_or(|to| to == **peer));
+            to_each.extend(peers.map(|peer| (To::One(*peer), published.clone())));
         }
         to_each
     }
@@ -343,12 +361,21 @@ impl Sessions {
         for (peer, session) in &mut self.of_peers {
             match session.controller.settle() {
                 Ok(owed) => {
-                    let to = alone.then_some(*peer);
-                    publish(turn, owed.into_iter().map(|published| (to, published)).collect());
+                    let to = if alone { To::One(*peer) } else { To::ALL };
+                    let owed = owed.into_iter().map(|published| (to.clone(), published));
+                    publish(turn, owed.collect());
                 }
                 Err(error) => return unsendable(turn, "an answer", &error),
             }
         }
+    }
+
+    /// Who need not hear again that the agent is there because another peer has come: controllers of this project. Zeek's agent says
+    /// it to all (`agent/main.zeek`, `Broker::peer_added`), each node's connection included.
+    fn acquainted(&self) -> BTreeSet<EndpointId> {
+        let sessions = self.of_peers.iter();
+        let acquainted = sessions.filter(|(peer, session)| session.knows(**peer, self.newcomer));
+        acquainted.map(|(peer, _)| *peer).collect()
     }
 
     fn dialects(&self) -> BTreeSet<Dialect> {

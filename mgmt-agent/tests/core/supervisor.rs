@@ -113,7 +113,7 @@ pub(crate) fn event(name: &str, fields: &str) -> Event {
 /// An event that the agent sends. The layout of a node that is to be created is that of the Supervisor's Zeek.
 pub(crate) fn shown(event: &Event) -> String {
     fn parsed<E: DeserializeOwned + serde::Serialize>(event: &Event) -> Option<String> {
-        let (name, fields) = name_and_fields(&event.parse::<E>().ok()?);
+        let (name, fields) = name_and_fields(&event.clone().parse::<E>().ok()?);
         Some(format!("{name} {fields}"))
     }
     let creates = event.name.ends_with(b"::create_request");
@@ -136,7 +136,7 @@ pub(crate) fn print(action: &Action, out: &mut String) {
         }
         Action::Report { level, message } => writeln!(out, "< report {level} {message}"),
         Action::Publish { to, topic, event } => {
-            let to = to.map(|peer| format!("{} ", transcript::letter(peer)));
+            let to = to.one().map(|peer| format!("{} ", transcript::letter(peer)));
             writeln!(
                 out,
                 "< publish {}{topic} {}",

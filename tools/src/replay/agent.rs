@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use broker_codec::{EndpointId, Recipients, data::Port};
 use mgmt_agent::{
-    core,
+    core::{self, To},
     machine::{Action, BrokerAgent, Input, Settings},
 };
 use mgmt_api::{Level, Now, SequentialIds, topics};
@@ -116,8 +116,11 @@ fn step(agent: &mut BrokerAgent, around: &mut Around, input: Input) {
             | Action::Refuse { .. } => {}
             Action::Log { message, .. } => around.sent.log.push(message),
             Action::Publish { to, topic, event } => {
-                let receiver = to.unwrap_or(EndpointId::NIL);
-                around.publish(&topic, &event.native().into_data(), receiver, &Recipients::all());
+                let (receiver, among) = match to {
+                    To::One(peer) => (peer, Recipients::all()),
+                    To::Subscribers { except } => (EndpointId::NIL, Recipients::Except(except)),
+                };
+                around.publish(&topic, &event.native().into_data(), receiver, &among);
             }
             Action::Unsendable { event, reason } => around.complain(format!("cannot send {event}: {reason}")),
         }

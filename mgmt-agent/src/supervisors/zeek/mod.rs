@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use self::watch::{Due, Watch};
 use super::{Input, Supervisor};
-use crate::core::{Action, Command, Report, Turn, ZeekSettings};
+use crate::core::{Action, Command, Report, To, Turn, ZeekSettings};
 
 /// What happens to a Supervisor of Zeek's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -193,7 +193,7 @@ impl ZeekSupervisor {
 
     fn publish(&self, turn: &mut Turn, event: Event) {
         turn.push(Action::Publish {
-            to: None,
+            to: To::ALL,
             topic: self.settings.topic.clone(),
             event,
         });
@@ -247,7 +247,7 @@ impl ZeekSupervisor {
     }
 
     fn event(&mut self, turn: &mut Turn, reports: &mut Vec<Report>, event: Event) {
-        if let Ok(SupervisorMessage::NodeExit { node, outputs }) = event.parse() {
+        if let Ok(SupervisorMessage::NodeExit { node, outputs }) = event.clone().parse() {
             self.watch.heard(turn.now);
             turn.info(format!("rx Management::Supervisor::API::notify_node_exit {node}"));
             reports.push(Report::NodeExited { node, outputs });

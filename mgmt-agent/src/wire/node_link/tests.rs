@@ -60,7 +60,7 @@ impl Host {
         let answers = self.sessions.ask(&mut turn, &request);
         let asked = turn.into_actions().into_iter().map(|action| match action {
             Action::Publish {
-                to: None,
+                to: To::Subscribers { .. },
                 topic,
                 event,
             } => {
