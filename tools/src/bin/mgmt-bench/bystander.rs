@@ -3,8 +3,9 @@
 use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
+    runtime::Builder,
     sync::oneshot,
-    task::JoinHandle,
+    task::{JoinHandle, spawn_blocking},
     time::{MissedTickBehavior, interval},
 };
 
@@ -17,10 +18,16 @@ pub(crate) struct Bystander {
 }
 
 impl Bystander {
-    /// One who asks with such a period, or when the last answer is there if that is later.
+    /// One who asks with such a period, or when the last answer is there if that is later. On a thread of its own: what agents and clients
+    /// of this process do meanwhile is not the controller's.
     pub(crate) fn start(address: SocketAddr, period: Duration) -> Self {
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(ask(address, period, stopped));
+        let task = spawn_blocking(move || {
+            let runtime = Builder::new_current_thread().enable_all().build();
+            runtime
+                .expect("a runtime can be made")
+                .block_on(ask(address, period, stopped))
+        });
         Self { stop, task }
     }
 
