@@ -267,7 +267,7 @@ fn who_claims_the_name_of_a_connected_agent_is_refused_until_that_one_is_gone() 
     });
     assert_eq!(deployed, "agent");
     let nodes = scene.ask(&get_nodes_request());
-    let states: Vec<NodeStatus> = from_data(nodes[0].data.as_ref().expect("data")).expect("states");
+    let states: Vec<NodeStatus> = from_data(nodes[0].data.clone().expect("data")).expect("states");
     assert_eq!(states.len(), 2, "{states:?}");
 
     let log = scene.end();

@@ -59,7 +59,7 @@ fn staged(session: &mut Session) -> String {
 
 /// The id of a stored configuration.
 fn id_of(value: &Data) -> String {
-    let configuration: Configuration = from_data(value).expect("a configuration");
+    let configuration: Configuration = from_data(value.clone()).expect("a configuration");
     configuration.id.to_string()
 }
 
@@ -264,7 +264,7 @@ fn broker_reads_what_we_stored() {
     let mut session = Session::open(controller.websocket());
     // A configuration of some size: what another store holds, under a new id.
     let mut config: Configuration =
-        from_data(&rows(&fixture("python3-broker"))["READY"]).expect("a configuration");
+        from_data(rows(&fixture("python3-broker"))["READY"].clone()).expect("a configuration");
     config.id = "from-rust".into();
     session.stage(&config);
     controller.stop();
@@ -302,7 +302,10 @@ fn we_read_what_broker_stored() {
     let mut session = Session::open(controller.websocket());
     for (deployed, slot) in [(false, "STAGED"), (true, "DEPLOYED")] {
         let shown = session.configuration(deployed).expect("it is there");
-        assert_eq!(shown, from_data(&rows(&fresh)[slot]).expect("a configuration"));
+        assert_eq!(
+            shown,
+            from_data(rows(&fresh)[slot].clone()).expect("a configuration")
+        );
     }
     controller.stop();
 }

@@ -256,7 +256,7 @@ mod tests {
         ];
         let written = said.map(|message| {
             let event = Event::of(&message).unwrap();
-            assert_eq!(event.parse::<LinkMessage>().unwrap(), message);
+            assert_eq!(event.clone().parse::<LinkMessage>().unwrap(), message);
             assert_eq!(event.name.to_string(), message.event_name());
             let args: Vec<_> = event.args.iter().map(ToString::to_string).collect();
             format!("{} {}", event.name, args.join(" "))

@@ -199,7 +199,7 @@ mod tests {
     /// As it travels: the event's name and its arguments.
     fn written<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(said: &T) -> String {
         let event = Event::of(said).unwrap();
-        assert_eq!(event.parse::<T>().unwrap(), *said);
+        assert_eq!(event.clone().parse::<T>().unwrap(), *said);
         let args: Vec<_> = event.args.iter().map(ToString::to_string).collect();
         format!("{} {}", event.name, args.join(" "))
     }

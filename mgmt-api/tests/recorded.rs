@@ -78,7 +78,8 @@ fn native_events(scenario: &str) -> Vec<Event> {
 
 /// Reads an event as `T`, and expects `T` to be written as the same event.
 fn round_trip<T: Serialize + DeserializeOwned>(event: &Event) -> T {
-    let value: T = event
+    let read = event.clone();
+    let value: T = read
         .parse()
         .unwrap_or_else(|error| panic!("{error} in {event:?}"));
     let written = Event::of(&value).unwrap();
@@ -120,7 +121,7 @@ fn fields(data: &Data) -> &[Data] {
 fn nodes_of_old_clients_are_read_and_written_as_new_ones() {
     let mut sent = Vec::new();
     for (_, _, event) in websocket_events("old-clients") {
-        let Ok(ClientRequest::StageConfiguration { config, .. }) = event.parse() else {
+        let Ok(ClientRequest::StageConfiguration { config, .. }) = event.clone().parse() else {
             continue;
         };
         let nodes: Vec<&Node> = config.nodes.iter().collect();
@@ -156,8 +157,8 @@ fn understood<T: Serialize + DeserializeOwned>(scenario: &str, event: &Event, se
         return round_trip(event);
     }
     // Records of older releases are read, and written as new ones.
-    event
-        .parse()
+    let read = event.clone();
+    read.parse()
         .unwrap_or_else(|error| panic!("{error} in {event:?}"))
 }
 
@@ -207,7 +208,7 @@ fn records_in(message: &AgentMessage, seen: &mut Seen) {
     match message {
         AgentMessage::GetNodes { result, .. } => {
             let data = result.data.as_ref().unwrap();
-            let nodes: Vec<NodeStatus> = from_data(data).unwrap();
+            let nodes: Vec<NodeStatus> = from_data(data.clone()).unwrap();
             for (node, raw) in std::iter::zip(&nodes, fields(data)) {
                 seen.insert(format!("NodeStatus of {}", fields(raw).len()));
                 let written = to_data(node).unwrap();
@@ -217,7 +218,7 @@ fn records_in(message: &AgentMessage, seen: &mut Seen) {
         }
         AgentMessage::Deploy { results, .. } => {
             for data in results.iter().filter_map(|result| result.data.as_ref()) {
-                let outputs: NodeOutputs = from_data(data).unwrap();
+                let outputs: NodeOutputs = from_data(data.clone()).unwrap();
                 assert_eq!(&to_data(&outputs).unwrap(), data);
                 seen.insert("NodeOutputs".into());
             }
@@ -241,27 +242,27 @@ fn worker_with(field: usize, data: Data) -> Data {
 fn none_and_a_missing_end_stand_for_the_defaults() {
     let nothing = Data::Vector(vec![Data::None, Data::None, Data::None]);
     assert_eq!(
-        from_data::<Configuration>(&nothing).unwrap(),
+        from_data::<Configuration>(nothing).unwrap(),
         Configuration::default()
     );
     let nothing = Data::Vector(vec![]);
     assert_eq!(
-        from_data::<Configuration>(&nothing).unwrap(),
+        from_data::<Configuration>(nothing).unwrap(),
         Configuration::default()
     );
 
-    assert_eq!(from_data::<Node>(&worker_with(9, Data::None)).unwrap(), worker());
+    assert_eq!(from_data::<Node>(worker_with(9, Data::None)).unwrap(), worker());
 
     let given = [Data::String("worker".into()), to_data(&State::Unknown).unwrap()];
     let expected = NodeStatus::new("worker", State::Unknown);
     for rest in [&[][..], &[Data::None, Data::None]] {
         let status = Data::Vector([&given, rest].concat());
-        assert_eq!(from_data::<NodeStatus>(&status).unwrap(), expected);
+        assert_eq!(from_data::<NodeStatus>(status).unwrap(), expected);
     }
 
     let result = Data::Vector(vec![Data::String("r1".into()), Data::None]);
     assert_eq!(
-        from_data::<ResultRecord>(&result).unwrap(),
+        from_data::<ResultRecord>(result).unwrap(),
         ResultRecord::success("r1".into())
     );
 
@@ -277,7 +278,7 @@ fn none_and_a_missing_end_stand_for_the_defaults() {
     assert_eq!(event.parse::<ClientRequest>().unwrap(), expected);
 }
 
-fn check_error<T: DeserializeOwned + Debug>(data: &Data, expected: &str) {
+fn check_error<T: DeserializeOwned + Debug>(data: Data, expected: &str) {
     let error = from_data::<T>(data).unwrap_err();
     assert_eq!(error.to_string(), expected);
 }
@@ -286,25 +287,25 @@ fn check_error<T: DeserializeOwned + Debug>(data: &Data, expected: &str) {
 fn errors_say_where_and_what() {
     let state = Data::EnumValue(EnumValue("Management::GONE".into()));
     check_error::<Node>(
-        &worker_with(4, Data::String("5000".into())),
+        worker_with(4, Data::String("5000".into())),
         "p: expected port, found string",
     );
     check_error::<Node>(
-        &worker_with(3, state),
+        worker_with(3, state),
         "state: unknown enum value `Management::GONE`",
     );
     check_error::<Node>(
-        &worker_with(8, Data::Boolean(true)),
+        worker_with(8, Data::Boolean(true)),
         "cpu_affinity: expected integer or count, found boolean",
     );
     check_error::<Node>(
-        &worker_with(8, Data::Count(u64::MAX)),
+        worker_with(8, Data::Count(u64::MAX)),
         "cpu_affinity: count 18446744073709551615 does not fit an integer",
     );
     let name_only = Data::Vector(vec![Data::String("a".into())]);
-    check_error::<Node>(&name_only, "instance: missing");
+    check_error::<Node>(name_only, "instance: missing");
     let without_host = Data::Vector(vec![Data::String("a".into()), Data::None]);
-    check_error::<Instance>(&without_host, "host: expected address, found none");
+    check_error::<Instance>(without_host, "host: expected address, found none");
 }
 
 #[test]

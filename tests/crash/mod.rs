@@ -61,7 +61,7 @@ impl Stored {
     fn from(mut rows: BTreeMap<String, broker_codec::Data>) -> Self {
         let mut take = |slot| {
             let row = rows.remove(slot)?;
-            Some(from_data(&row).expect("a configuration"))
+            Some(from_data(row).expect("a configuration"))
         };
         let stored = Self {
             staged: take("STAGED"),

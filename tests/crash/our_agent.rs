@@ -68,7 +68,7 @@ fn nodes_of_our_agent_are_those_that_were_being_deployed_when_the_controller_was
         reqid: "nodes".into(),
     });
     let states: Vec<NodeStatus> =
-        from_data(nodes.results()[0].data.as_ref().expect("data")).expect("states of nodes");
+        from_data(nodes.results()[0].data.clone().expect("data")).expect("states of nodes");
     let names: BTreeSet<_> = states.iter().map(|status| status.node.to_string()).collect();
     let expected = [AGENT, "new-1", "new-2", "new-3"].map(str::to_owned);
     assert_eq!(names, expected.into());

@@ -104,7 +104,7 @@ impl Controlling {
         if let Some(error) = result.error {
             return Err(error.to_string());
         }
-        let mut nodes: Vec<NodeStatus> = from_data(&result.data.expect("nodes")).expect("nodes");
+        let mut nodes: Vec<NodeStatus> = from_data(result.data.expect("nodes")).expect("nodes");
         nodes.retain(|node| node.node != self.name.as_str());
         Ok(nodes)
     }

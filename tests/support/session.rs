@@ -69,7 +69,7 @@ impl Session {
         let reqid = ZeekString::from("get-configuration");
         let response = self.ask(&ClientRequest::GetConfiguration { reqid, deployed });
         let data = response.results()[0].data.clone();
-        data.map(|data| from_data(&data).expect("a configuration"))
+        data.map(|data| from_data(data).expect("a configuration"))
     }
 
     /// The names of the agents that are connected.
@@ -77,7 +77,7 @@ impl Session {
         let reqid = ZeekString::from("get-instances");
         let response = self.ask(&ClientRequest::GetInstances { reqid });
         let data = response.results()[0].data.clone().expect("instances");
-        let instances: Vec<Instance> = from_data(&data).expect("instances");
+        let instances: Vec<Instance> = from_data(data).expect("instances");
         instances
             .iter()
             .map(|instance| instance.name.to_string())

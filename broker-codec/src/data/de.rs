@@ -1,22 +1,26 @@
 //! From [`Data`](super::Data) to Rust types: the reading half of the serde bridge.
 
 mod event;
+mod within;
 
 use serde::de::{
-    self, DeserializeSeed, IntoDeserializer, SeqAccess, Visitor,
+    self, DeserializeOwned, IntoDeserializer, Visitor,
     value::{BytesDeserializer, SeqAccessDeserializer, StrDeserializer},
 };
 
 use super::{
     error::{DataError, DataErrorKind},
+    handed,
     kind::Kind,
     leaf::EnumValue,
     leaf_serde, reserved,
     value::Data,
 };
 use event::Variant;
+use within::{Elements, Entries, Fields};
 
-/// Converts Broker data into a Rust value with a serde derive; the reverse of [`to_data`](super::to_data).
+/// Converts Broker data into a Rust value with a serde derive; the reverse of [`to_data`](super::to_data). Strings and
+/// [`Data`](super::Data) in it are moved, not copied.
 ///
 /// Kinds are strict: an `int` is not a `count`. Errors carry the path to the offending field. Surplus trailing
 /// elements of a record are ignored, as Zeek does (`src/broker/Data.cc`, `val_converter`); surplus event arguments
@@ -25,50 +29,42 @@ use event::Variant;
 /// A record field that is `none` or that the record ends before reads as `None` where its type is an `Option`, as
 /// `none` where it is a [`Data`](super::Data), and as its default where it carries `#[serde(default)]` (an `Option` needs that
 /// attribute, too, if the record may end before it). Elsewhere it is an error.
-pub fn from_data<'de, T: de::Deserialize<'de>>(data: &'de Data) -> Result<T, DataError> {
+pub fn from_data<T: DeserializeOwned>(data: Data) -> Result<T, DataError> {
     T::deserialize(Deserializer(data))
 }
 
 /// Reads an event enum: the variant is the event's name, its fields are the arguments.
-pub(crate) fn from_event<'de, T: de::Deserialize<'de>>(
-    name: &'de [u8],
-    args: &'de [Data],
-) -> Result<T, DataError> {
-    T::deserialize(Variant { name, fields: args })
+pub(crate) fn from_event<T: DeserializeOwned>(name: &[u8], args: Vec<Data>) -> Result<T, DataError> {
+    T::deserialize(Variant { name, args })
 }
 
 /// Presents one value to serde.
-#[derive(Clone, Copy)]
-struct Deserializer<'de>(&'de Data);
+struct Deserializer(Data);
 
-impl<'de> Deserializer<'de> {
-    fn mismatch<T>(self, expected: Kind) -> Result<T, DataError> {
+impl Deserializer {
+    fn mismatch<T>(&self, expected: Kind) -> Result<T, DataError> {
         Err(DataError::mismatch(expected, self.0.kind()))
     }
 
-    fn bytes(self) -> Result<&'de [u8], DataError> {
+    fn string(self) -> Result<Vec<u8>, DataError> {
         match self.0 {
-            Data::String(bytes) => Ok(bytes.as_bytes()),
+            Data::String(bytes) => Ok(bytes.into_bytes()),
             _ => self.mismatch(Kind::String),
         }
     }
 
-    fn text(self) -> Result<&'de str, DataError> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| DataError::new(DataErrorKind::NotUtf8))
-    }
-
-    fn vector(self) -> Result<&'de [Data], DataError> {
+    fn vector(self) -> Result<Vec<Data>, DataError> {
         match self.0 {
             Data::Vector(elements) => Ok(elements),
             _ => self.mismatch(Kind::Vector),
         }
     }
 
-    fn leaf<V: Visitor<'de>>(self, expected: Kind, visitor: V) -> Result<V::Value, DataError> {
+    fn leaf<'de, V: Visitor<'de>>(self, expected: Kind, visitor: V) -> Result<V::Value, DataError> {
         match (expected, self.0) {
             (Kind::Address, Data::Address(address)) => compact(visitor, address.as_bytes()),
-            (Kind::Subnet, Data::Subnet(subnet)) => compact(visitor, &leaf_serde::subnet_bytes(*subnet)),
-            (Kind::Port, Data::Port(port)) => compact(visitor, &leaf_serde::port_bytes(*port)),
+            (Kind::Subnet, Data::Subnet(subnet)) => compact(visitor, &leaf_serde::subnet_bytes(subnet)),
+            (Kind::Port, Data::Port(port)) => compact(visitor, &leaf_serde::port_bytes(port)),
             (Kind::Timestamp, Data::Timestamp(timestamp)) => compact(visitor, &timestamp.0.to_be_bytes()),
             (Kind::Timespan, Data::Timespan(timespan)) => compact(visitor, &timespan.0.to_be_bytes()),
             (Kind::EnumValue, Data::EnumValue(EnumValue(name))) => compact(visitor, name.as_bytes()),
@@ -76,8 +72,8 @@ impl<'de> Deserializer<'de> {
                 let elements = Elements::new(&[], elements);
                 visitor.visit_newtype_struct(SeqAccessDeserializer::new(elements))
             }
-            (Kind::Table, Data::Table(table)) => visitor.visit_map(Entries(table.iter())),
-            _ => self.mismatch(expected),
+            (Kind::Table, Data::Table(table)) => visitor.visit_map(Entries::new(table)),
+            (_, other) => Self(other).mismatch(expected),
         }
     }
 }
@@ -87,7 +83,7 @@ fn compact<'de, V: Visitor<'de>>(visitor: V, bytes: &[u8]) -> Result<V::Value, D
     visitor.visit_newtype_struct(BytesDeserializer::new(bytes))
 }
 
-impl<'de> de::Deserializer<'de> for Deserializer<'de> {
+impl<'de> de::Deserializer<'de> for Deserializer {
     type Error = DataError;
 
     serde::forward_to_deserialize_any! {
@@ -100,21 +96,21 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
         match self.0 {
-            Data::Boolean(value) => visitor.visit_bool(*value),
+            Data::Boolean(value) => visitor.visit_bool(value),
             _ => self.mismatch(Kind::Boolean),
         }
     }
 
     fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
         match self.0 {
-            Data::Count(value) => visitor.visit_u64(*value),
+            Data::Count(value) => visitor.visit_u64(value),
             _ => self.mismatch(Kind::Count),
         }
     }
 
     fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
         match self.0 {
-            Data::Integer(value) => visitor.visit_i64(*value),
+            Data::Integer(value) => visitor.visit_i64(value),
             _ => self.mismatch(Kind::Integer),
         }
     }
@@ -127,19 +123,20 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
-        visitor.visit_borrowed_str(self.text()?)
+        self.deserialize_string(visitor)
     }
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
-        self.deserialize_str(visitor)
+        let text = String::from_utf8(self.string()?).map_err(|_| DataError::new(DataErrorKind::NotUtf8))?;
+        visitor.visit_string(text)
     }
 
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
-        visitor.visit_borrowed_bytes(self.bytes()?)
+        self.deserialize_byte_buf(visitor)
     }
 
     fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
-        self.deserialize_bytes(visitor)
+        visitor.visit_byte_buf(self.string()?)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
@@ -156,6 +153,7 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
     ) -> Result<V::Value, DataError> {
         match reserved::kind(name) {
             Some(kind) => self.leaf(kind, visitor),
+            None if name == reserved::DATA => handed::over(self.0, visitor),
             None => visitor.visit_newtype_struct(self),
         }
     }
@@ -177,7 +175,7 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
         match self.0 {
-            Data::Table(table) => visitor.visit_map(Entries(table.iter())),
+            Data::Table(table) => visitor.visit_map(Entries::new(table)),
             _ => self.mismatch(Kind::Table),
         }
     }
@@ -190,7 +188,7 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
     ) -> Result<V::Value, DataError> {
         let mut fields = Fields {
             names: fields.iter(),
-            values: self.vector()?.iter(),
+            values: self.vector()?.into_iter(),
             unset: None,
         };
         let read = visitor.visit_seq(&mut fields);
@@ -199,20 +197,11 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
 
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        name: &'static str,
+        _name: &'static str,
         _variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DataError> {
-        if name == reserved::DATA {
-            // To the derive of `Data` itself the variant is the kind.
-            let name = self.0.kind().name().as_bytes();
-            let fields = match self.0 {
-                Data::None => &[],
-                value => std::slice::from_ref(value),
-            };
-            return visitor.visit_enum(Variant { name, fields });
-        }
-        let Data::EnumValue(EnumValue(name)) = self.0 else {
+        let Data::EnumValue(EnumValue(name)) = &self.0 else {
             return self.mismatch(Kind::EnumValue);
         };
         let name = name.as_str().ok_or(DataError::new(DataErrorKind::NotUtf8))?;
@@ -225,104 +214,5 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
 
     fn is_human_readable(&self) -> bool {
         false
-    }
-}
-
-/// The elements of a vector or set, or the arguments of an event, each with its name or else its index in errors.
-struct Elements<'de> {
-    names: &'static [&'static str],
-    rest: std::iter::Enumerate<std::slice::Iter<'de, Data>>,
-}
-
-impl<'de> Elements<'de> {
-    fn new(names: &'static [&'static str], elements: &'de [Data]) -> Self {
-        Self {
-            names,
-            rest: elements.iter().enumerate(),
-        }
-    }
-}
-
-impl<'de> SeqAccess<'de> for Elements<'de> {
-    type Error = DataError;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DataError> {
-        let Some((index, element)) = self.rest.next() else {
-            return Ok(None);
-        };
-        let value = seed.deserialize(Deserializer(element));
-        value.map(Some).map_err(|error| match self.names.get(index) {
-            Some(name) => error.in_field(name),
-            None => error.in_element(index),
-        })
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.rest.len())
-    }
-}
-
-/// The entries of a table, each with its key in errors.
-struct Entries<'de>(std::slice::Iter<'de, (Data, Data)>);
-
-impl<'de> de::MapAccess<'de> for Entries<'de> {
-    type Error = DataError;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DataError> {
-        let Some((key, _)) = self.0.as_slice().first() else {
-            return Ok(None);
-        };
-        let read = seed.deserialize(Deserializer(key));
-        read.map(Some).map_err(|error| error.in_entry(key))
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, DataError> {
-        let Some((key, value)) = self.0.next() else {
-            return Err(de::Error::custom("a value was asked for before its key"));
-        };
-        let read = seed.deserialize(Deserializer(value));
-        read.map_err(|error| error.in_entry(key))
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.0.len())
-    }
-}
-
-/// The fields of a record.
-///
-/// serde's derive asks for one element per field and takes "no more elements" as leave to fill in that one field's
-/// default; it asks again for the next field. So an unset field in the middle is answered that way, too, once its type
-/// has refused `none`. If there is no default, the derive gives up at once, and what it reports is replaced by
-/// what we know.
-struct Fields<'de> {
-    names: std::slice::Iter<'static, &'static str>,
-    values: std::slice::Iter<'de, Data>,
-    /// Why the field asked for last has no value.
-    unset: Option<DataError>,
-}
-
-impl<'de> SeqAccess<'de> for &mut Fields<'de> {
-    type Error = DataError;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DataError> {
-        self.unset = None;
-        let name = self.names.next().copied().unwrap_or_default();
-        let Some(value) = self.values.next() else {
-            self.unset = Some(DataError::new(DataErrorKind::MissingField).in_field(name));
-            return Ok(None);
-        };
-        match seed.deserialize(Deserializer(value)) {
-            Ok(value) => Ok(Some(value)),
-            Err(error) if matches!(value, Data::None) && error.path.is_empty() => {
-                self.unset = Some(error.in_field(name));
-                Ok(None)
-            }
-            Err(error) => Err(error.in_field(name)),
-        }
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.values.len())
     }
 }

@@ -4,6 +4,7 @@ mod de;
 mod display;
 mod error;
 mod excerpt;
+mod handed;
 mod kind;
 mod leaf;
 mod leaf_serde;

@@ -146,6 +146,10 @@ impl<'de> Deserialize<'de> for ZeekString {
                 Ok(bytes.into())
             }
 
+            fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<ZeekString, E> {
+                Ok(ZeekString(bytes))
+            }
+
             fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<ZeekString, A::Error> {
                 let mut bytes = Vec::new();
                 while let Some(byte) = access.next_element()? {

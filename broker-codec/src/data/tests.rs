@@ -99,13 +99,13 @@ fn stage(node: Data) -> Event {
 }
 
 fn error(event: &Event) -> String {
-    event.parse::<Request>().unwrap_err().to_string()
+    event.clone().parse::<Request>().unwrap_err().to_string()
 }
 
 #[test]
 fn records_survive_the_round_trip() {
     let event = stage(node());
-    let request: Request = event.parse().unwrap();
+    let request: Request = event.clone().parse().unwrap();
     let Request::Stage { config, .. } = &request else {
         panic!("{request:?}")
     };
@@ -136,7 +136,7 @@ fn every_leaf_passes_an_any_field() {
     ];
     for leaf in leaves {
         assert_eq!(to_data(&leaf).unwrap(), leaf);
-        assert_eq!(from_data::<Data>(&leaf).unwrap(), leaf);
+        assert_eq!(from_data::<Data>(leaf.clone()).unwrap(), leaf);
         let echo: Request = Event::of(&Request::Echo(leaf.clone())).unwrap().parse().unwrap();
         assert_eq!(echo, Request::Echo(leaf.clone()));
         let journal = serde_json::to_string(&leaf).unwrap();
@@ -243,18 +243,18 @@ fn none_is_no_argument_even_where_a_default_is_declared() {
 
 #[test]
 fn unset_and_missing_fields_take_their_defaults() {
-    let parse = |data: &Data| from_data::<Node>(data).unwrap();
+    let parse = |data: Data| from_data::<Node>(data).unwrap();
     let Data::Vector(mut fields) = node_with(3, Data::None) else {
         unreachable!()
     };
     fields[2] = Data::None;
     fields[4] = Data::None;
     fields[5] = Data::None;
-    let unset = parse(&Data::Vector(fields.clone()));
+    let unset = parse(Data::Vector(fields.clone()));
     assert_eq!((unset.p, unset.interface.as_str()), (None, "eth0"));
     assert_eq!((unset.env.len(), &unset.any), (0, &Data::None));
     fields.truncate(2);
-    assert_eq!(parse(&Data::Vector(fields)), unset);
+    assert_eq!(parse(Data::Vector(fields)), unset);
 }
 
 #[test]
@@ -262,9 +262,9 @@ fn surplus_fields_are_ignored() {
     let Data::Vector(mut fields) = node() else {
         unreachable!()
     };
-    let exact: Node = from_data(&node()).unwrap();
+    let exact: Node = from_data(node()).unwrap();
     fields.push(Data::Count(3));
-    assert_eq!(from_data::<Node>(&Data::Vector(fields)).unwrap(), exact);
+    assert_eq!(from_data::<Node>(Data::Vector(fields)).unwrap(), exact);
 }
 
 #[test]
@@ -273,9 +273,9 @@ fn types_without_a_counterpart_are_refused() {
         to_data(&(1_u64, vec![1_u32])).unwrap_err().to_string(),
         "[1][0]: u32 has no counterpart in Broker's data model"
     );
-    assert!(from_data::<u32>(&Data::Count(1)).is_err());
-    assert!(from_data::<f32>(&Data::Real(Real(1.0))).is_err());
-    assert!(from_data::<()>(&Data::None).is_err());
+    assert!(from_data::<u32>(Data::Count(1)).is_err());
+    assert!(from_data::<f32>(Data::Real(Real(1.0))).is_err());
+    assert!(from_data::<()>(Data::None).is_err());
     assert!(Event::of(&1_u64).is_err());
     assert!(to_data(&Request::Ping).is_ok());
     assert!(to_data(&Request::Pair(1, 1)).is_err());

@@ -1,8 +1,9 @@
-use std::cmp::Ordering;
+use std::{cmp::Ordering, fmt};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{
+    handed,
     kind::Kind,
     leaf::{Address, EnumValue, Port, Real, Subnet, Timespan, Timestamp},
     ordered::Element,
@@ -19,7 +20,7 @@ use super::{
 /// In a Rust type with a serde derive a field of this type is Zeek's `any`: it passes [`to_data`](super::to_data) and [`from_data`](super::from_data)
 /// unchanged. To any other serde format it is an enum of kinds, in JSON `{"count":1}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename = "$broker::Data", rename_all = "kebab-case")]
+#[serde(remote = "Self", rename = "$broker::Data", rename_all = "kebab-case")]
 pub enum Data {
     /// The absence of a value; an unset optional field of a Zeek record.
     #[default]
@@ -76,6 +77,45 @@ impl Data {
             Self::Table(_) => Kind::Table,
             Self::Vector(_) => Kind::Vector,
         }
+    }
+}
+
+impl Serialize for Data {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        /// The enum of kinds that serde derives.
+        struct Kinds<'a>(&'a Data);
+
+        impl Serialize for Kinds<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                Data::serialize(self.0, serializer)
+            }
+        }
+
+        serializer.serialize_newtype_struct(reserved::DATA, &Kinds(self))
+    }
+}
+
+impl<'de> Deserialize<'de> for Data {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct DataVisitor;
+
+        impl<'de> de::Visitor<'de> for DataVisitor {
+            type Value = Data;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value of Broker")
+            }
+
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Data, D::Error> {
+                Data::deserialize(deserializer)
+            }
+
+            fn visit_unit<E: de::Error>(self) -> Result<Data, E> {
+                handed::taken()
+            }
+        }
+
+        deserializer.deserialize_newtype_struct(reserved::DATA, DataVisitor)
     }
 }
 

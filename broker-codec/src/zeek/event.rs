@@ -1,4 +1,4 @@
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::data::{self, Data, DataError, Kind, ZeekString};
 
@@ -31,12 +31,12 @@ impl Event {
         })
     }
 
-    /// The variant of an event enum for this event.
+    /// The variant of an event enum for this event. Strings and values are moved into it.
     ///
     /// The number of arguments must match exactly, as in Zeek (`src/broker/Manager.cc`, `ProcessMessage`); an unknown
     /// name is [`DataErrorKind::UnknownEvent`](crate::data::DataErrorKind::UnknownEvent).
-    pub fn parse<'de, T: Deserialize<'de>>(&'de self) -> Result<T, DataError> {
-        data::from_event(&self.name, self.args.as_slice())
+    pub fn parse<T: DeserializeOwned>(self) -> Result<T, DataError> {
+        data::from_event(&self.name, self.args)
     }
 
     /// As Zeek 9.0 sends it on native links: with an empty list of metadata.

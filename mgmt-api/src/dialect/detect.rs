@@ -11,12 +11,11 @@ use super::api::Dialect;
 /// a released one, the latest first: 4.2 and 7.0 for most. An agent of the seed's API would have said its hello before, so that others
 /// are of 5.0.0-rc1; a controller or client is of the seed's.
 pub(super) fn detect(event: &Event, before: Dialect) -> Option<Dialect> {
-    let of_api = event.name.as_str()?.contains("::API::");
     let admits = |dialect: &Dialect| {
         let found = dialect.table().event(&event.name);
         found.is_some_and(|found| found.admits(&event.args))
     };
-    if !of_api || admits(&before) {
+    if admits(&before) || !event.name.as_str()?.contains("::API::") {
         return None;
     }
     let is_request = event.name.ends_with(b"_request");

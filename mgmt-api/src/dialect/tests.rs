@@ -148,13 +148,13 @@ fn vectors_become_events_of_the_model_and_come_back() {
 /// One of the enums must have it.
 fn assert_typed(model: &Event) {
     let read = [
-        model.parse::<ClientRequest>().map(drop),
-        model.parse::<ClientResponse>().map(drop),
-        model.parse::<AgentRequest>().map(drop),
-        model.parse::<AgentMessage>().map(drop),
-        model.parse::<NodeRequest>().map(drop),
-        model.parse::<NodeMessage>().map(drop),
-        model.parse::<SupervisorMessage>().map(drop),
+        model.clone().parse::<ClientRequest>().map(drop),
+        model.clone().parse::<ClientResponse>().map(drop),
+        model.clone().parse::<AgentRequest>().map(drop),
+        model.clone().parse::<AgentMessage>().map(drop),
+        model.clone().parse::<NodeRequest>().map(drop),
+        model.clone().parse::<NodeMessage>().map(drop),
+        model.clone().parse::<SupervisorMessage>().map(drop),
     ];
     assert!(read.iter().any(Result::is_ok), "{model:?}: {read:?}");
 }

@@ -164,7 +164,7 @@ impl<'a> Conversion<'a> {
             (Type::Record(name), value @ Data::Vector(_)) => {
                 let value = match self.found.table.status {
                     Some(adapt) if name == "NodeStatus" => {
-                        let mut status: NodeStatus = from_data(&value)?;
+                        let mut status: NodeStatus = from_data(value)?;
                         adapt(&mut status);
                         to_data(&status)?
                     }

@@ -49,9 +49,18 @@ impl Table {
 
     /// The event of this name.
     pub(crate) fn event(&'static self, name: &[u8]) -> Option<Found> {
-        let (module, verb) = str::from_utf8(name).ok()?.rsplit_once("::")?;
-        self.all()
-            .find(|found| found.verb == verb && self.module(found.event.module) == module)
+        let (module, verb) = str::from_utf8(name).ok()?.rsplit_once(':')?;
+        let module = module.strip_suffix(':')?;
+        let events = self.chain().flat_map(|table| table.events);
+        let mut of_module = events.filter(|event| self.module(event.module) == module);
+        of_module.find_map(|event| {
+            let verb = event.verbs.split(' ').find(|other| *other == verb)?;
+            Some(Found {
+                table: self,
+                event,
+                verb,
+            })
+        })
     }
 
     /// The event that stands for the model's of this name.

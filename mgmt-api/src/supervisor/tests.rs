@@ -73,7 +73,7 @@ fn every_recorded_event_is_read_and_written_as_it_was() {
                 assert_eq!(request.event_name(), name);
                 layout.write(Event::of(&request).unwrap())
             } else if name.ends_with("_exit") {
-                let message: SupervisorMessage = event.parse().unwrap();
+                let message: SupervisorMessage = event.clone().parse().unwrap();
                 Ok(Event::of(&message).unwrap())
             } else {
                 responses += 1;

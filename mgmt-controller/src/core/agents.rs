@@ -295,6 +295,7 @@ fn ignore(turn: &mut Turn<'_>, message: std::fmt::Arguments<'_>) {
 
 /// Why a result's data is not what an answer of this kind holds.
 fn unreadable(kind: RequestKind, data: &Data) -> Option<String> {
+    let data = data.clone();
     match kind {
         RequestKind::GetNodes => from_data::<Vec<NodeStatus>>(data).err(),
         RequestKind::Deploy => from_data::<NodeOutputs>(data).err(),

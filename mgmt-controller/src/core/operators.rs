@@ -231,7 +231,7 @@ impl Cluster {
     ) -> bool {
         let [result] = results else { return false };
         let told = match (&result.data, &result.error) {
-            (Some(data), _) if result.success => from_data(data)
+            (Some(data), _) if result.success => from_data(data.clone())
                 .map(Answered::Nodes)
                 .map_err(|error| unreadable(&error)),
             (_, Some(error)) => {

@@ -95,7 +95,7 @@ fn instances(
 fn reason(result: &ResultRecord, of_instance: Option<&str>) -> String {
     let error = result.error.as_ref();
     let error = error.map(|error| error.excerpt(MESSAGE_BYTES_MAX).to_string());
-    let outputs = result.data.as_ref();
+    let outputs = result.data.clone();
     let outputs = outputs.and_then(|data| from_data::<NodeOutputs>(data).ok());
     let line = outputs.as_ref().and_then(NodeOutputs::last_line);
     let line = line.map(|line| ZeekString::from(line).excerpt(MESSAGE_BYTES_MAX).to_string());

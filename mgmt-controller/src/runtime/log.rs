@@ -136,7 +136,7 @@ fn failure(results: &[ResultRecord]) -> Option<String> {
 /// Why something failed: what its result says, else the last line that its node wrote.
 fn reason(result: &ResultRecord) -> Option<ZeekString> {
     let written = || {
-        let outputs: NodeOutputs = from_data(result.data.as_ref()?).ok()?;
+        let outputs: NodeOutputs = from_data(result.data.clone()?).ok()?;
         Some(
             [b"not running, last line: ", outputs.last_line()?]
                 .concat()

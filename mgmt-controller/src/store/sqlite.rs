@@ -360,7 +360,7 @@ pub(super) fn encode<T: serde::Serialize>(value: &T) -> Result<BytesMut, WriteEr
 
 pub(super) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let value = binary::decode(bytes).map_err(|error| format!("not a Broker value: {error}"))?;
-    data::from_data(&value).map_err(|error| error.to_string())
+    data::from_data(value).map_err(|error| error.to_string())
 }
 
 /// A column's bytes, of any type: SQLite does not hold writers to the schema.

@@ -59,7 +59,7 @@ impl ClientSession {
         let deploys = sets_configuration(&event);
         let translation = self.translator.incoming(&message.topic, event);
         let Translation { to_model, to_peer } = translation.map_err(|error| Rejection::no_event(&error))?;
-        let input = to_model.map(|Published { event, .. }| request(&self.principal, &event, deploys));
+        let input = to_model.map(|Published { event, .. }| request(&self.principal, event, deploys));
         Ok(FromClient {
             input: input.transpose().map_err(|error| Rejection::no_event(&error))?,
             answers: to_peer.into_iter().map(websocket).collect(),
@@ -71,7 +71,7 @@ impl ClientSession {
 /// The input for a client's request in the model's terms.
 pub(super) fn request(
     principal: &Principal,
-    event: &Event,
+    event: Event,
     sets_configuration: bool,
 ) -> Result<Input, DataError> {
     let principal = principal.clone();

@@ -120,6 +120,7 @@ impl Wire {
             topics: self.topics.clone(),
             agent: translator(&self.topics, id.clone(), dialled, agents),
             client: translator(&self.topics, id, dialled, clients),
+            is_copied: false,
         };
         let known = NativePeer {
             session: Some(session),
@@ -135,7 +136,9 @@ impl Wire {
 
     /// Reads what a peer says, on any thread; [`Self::heard`] follows before the next message. None if the peer is not connected.
     pub fn session(&mut self, peer: EndpointId) -> Option<PeerSession> {
-        self.peers.get_mut(&peer)?.session.take()
+        let mut session = self.peers.get_mut(&peer)?.session.take()?;
+        session.is_copied = !self.clients.is_empty();
+        Some(session)
     }
 
     /// A peer's session comes back with what it has read, if that could be read.

@@ -23,6 +23,8 @@ pub struct PeerSession {
     pub(super) agent: Translator,
     /// ... and as a client.
     pub(super) client: Translator,
+    /// Whether there are WebSocket clients that may want copies.
+    pub(super) is_copied: bool,
 }
 
 /// What follows from a message of a native peer.
@@ -99,8 +101,14 @@ impl PeerSession {
     }
 
     fn inbound(&self, Published { topic, event }: Published, deploys: bool) -> Result<Inbound, DataError> {
+        let copy = self.is_copied.then(|| {
+            websocket(Published {
+                topic: topic.clone(),
+                event: event.clone(),
+            })
+        });
         let (input, is_news) = if topic == self.topics.controller {
-            (request(&self.principal, &event, deploys)?, false)
+            (request(&self.principal, event, deploys)?, false)
         } else {
             let message: AgentMessage = event.parse()?;
             // These the core passes on itself, if they are to be believed.
@@ -110,13 +118,13 @@ impl PeerSession {
             );
             let input = Input::Agent {
                 peer: self.peer,
-                topic: topic.clone(),
+                topic,
                 message,
                 dialect: self.agent.dialect(),
             };
             (input, is_news)
         };
-        let copy = (!is_news).then(|| websocket(Published { topic, event }));
+        let copy = copy.filter(|_| !is_news);
         Ok(Inbound { input, copy })
     }
 }

@@ -307,7 +307,7 @@ impl<'a> Engine<'a> {
     /// running one goes on.
     fn is_ignored(&mut self, event: &Event) -> bool {
         let is_farewell = |message: AgentMessage| message.is_farewell();
-        if !event.parse().is_ok_and(is_farewell) {
+        if !event.clone().parse().is_ok_and(is_farewell) {
             return false;
         }
         if !std::mem::replace(&mut self.is_stopped, true) {

@@ -66,7 +66,7 @@ impl Instructions {
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, Failure> {
         let data = binary::decode(bytes).map_err(Failure::instructions)?;
-        from_data(&data).map_err(Failure::instructions)
+        from_data(data).map_err(Failure::instructions)
     }
 }
 
@@ -275,7 +275,7 @@ impl Node {
                 }
                 EndpointEvent::Message(message) if message.topic == self.topic => {
                     let request = Event::from_data(message.data);
-                    if let Ok(request) = request.and_then(|event| event.parse()) {
+                    if let Ok(request) = request.and_then(Event::parse) {
                         self.dispatch(request).await?;
                     }
                 }

@@ -127,7 +127,7 @@ impl Link {
                 }
                 EndpointEvent::Message(message) if message.topic == self.requests && !self.is_mute() => {
                     let request = Event::from_data(message.data);
-                    if let Ok(request) = request.and_then(|event| event.parse()) {
+                    if let Ok(request) = request.and_then(Event::parse) {
                         self.answer(request).await?;
                     }
                 }

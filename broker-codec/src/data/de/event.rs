@@ -5,16 +5,16 @@ use super::{
         error::{DataError, DataErrorKind},
         value::Data,
     },
-    Elements,
+    within::Elements,
 };
 
 /// An event as a variant of an enum.
-pub(super) struct Variant<'de> {
-    pub(super) name: &'de [u8],
-    pub(super) fields: &'de [Data],
+pub(super) struct Variant<'a> {
+    pub(super) name: &'a [u8],
+    pub(super) args: Vec<Data>,
 }
 
-impl<'de> de::Deserializer<'de> for Variant<'de> {
+impl<'de> de::Deserializer<'de> for Variant<'_> {
     type Error = DataError;
 
     fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, DataError> {
@@ -54,7 +54,7 @@ impl<'de> de::Deserializer<'de> for Variant<'de> {
     }
 }
 
-impl<'de> de::EnumAccess<'de> for Variant<'de> {
+impl<'de> de::EnumAccess<'de> for Variant<'_> {
     type Error = DataError;
     type Variant = Self;
 
@@ -68,7 +68,7 @@ impl<'de> de::EnumAccess<'de> for Variant<'de> {
 /// (`src/broker/Manager.cc`, `ProcessMessage`).
 impl Variant<'_> {
     fn check(&self, expected: usize) -> Result<(), DataError> {
-        let found = self.fields.len();
+        let found = self.args.len();
         if found == expected {
             Ok(())
         } else {
@@ -80,7 +80,7 @@ impl Variant<'_> {
     }
 }
 
-impl<'de> de::VariantAccess<'de> for Variant<'de> {
+impl<'de> de::VariantAccess<'de> for Variant<'_> {
     type Error = DataError;
 
     fn unit_variant(self) -> Result<(), DataError> {
@@ -89,13 +89,13 @@ impl<'de> de::VariantAccess<'de> for Variant<'de> {
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, DataError> {
         self.check(1)?;
-        let argument = Elements::new(&[], self.fields).next_element_seed(seed)?;
+        let argument = Elements::new(&[], self.args).next_element_seed(seed)?;
         argument.ok_or(DataError::new(DataErrorKind::MissingField))
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, DataError> {
         self.check(len)?;
-        visitor.visit_seq(Elements::new(&[], self.fields))
+        visitor.visit_seq(Elements::new(&[], self.args))
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -104,6 +104,6 @@ impl<'de> de::VariantAccess<'de> for Variant<'de> {
         visitor: V,
     ) -> Result<V::Value, DataError> {
         self.check(fields.len())?;
-        visitor.visit_seq(Elements::new(fields, self.fields))
+        visitor.visit_seq(Elements::new(fields, self.args))
     }
 }

@@ -82,7 +82,7 @@ impl Translator {
 
     /// The core has answered a deployment. If the controller has been answered before, it still hears which nodes failed.
     fn deployed(&mut self, topic: &[u8], event: &Event) -> Result<Translation, DialectError> {
-        let Ok(AgentMessage::Deploy { reqid, results }) = event.parse() else {
+        let Ok(AgentMessage::Deploy { reqid, results }) = event.clone().parse() else {
             return Ok(Translation::default());
         };
         let Some(deployment) = self.deployments.remove(&reqid) else {

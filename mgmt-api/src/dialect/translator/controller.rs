@@ -57,7 +57,7 @@ impl Answers {
         if self.dialect >= Dialect::V5_0 || !of_configuration {
             return self.dialect.say(topics, topic, event);
         }
-        let response: ClientResponse = event.parse().map_err(fault)?;
+        let response: ClientResponse = event.clone().parse().map_err(fault)?;
         let is_staged = response.kind() == RequestKind::StageConfiguration
             && response.results().iter().all(|result| result.success);
         if is_staged || !self.configurations.remove(response.reqid()) {

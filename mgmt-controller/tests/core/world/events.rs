@@ -378,8 +378,10 @@ impl World {
             );
             if let (Some(instance), Some(data)) = (&result.instance, &result.data) {
                 let owner = match response.kind() {
-                    RequestKind::GetNodes => from_data::<Vec<NodeStatus>>(data).unwrap()[0].node.clone(),
-                    RequestKind::GetIdValue => from_data(data).unwrap(),
+                    RequestKind::GetNodes => from_data::<Vec<NodeStatus>>(data.clone()).unwrap()[0]
+                        .node
+                        .clone(),
+                    RequestKind::GetIdValue => from_data(data.clone()).unwrap(),
                     _ => continue,
                 };
                 assert_eq!(owner, *instance, "data of another agent");

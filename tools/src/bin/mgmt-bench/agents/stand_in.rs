@@ -120,7 +120,7 @@ impl StandIn {
     }
 
     async fn hear_link(&mut self, data: Data) {
-        let message = Event::from_data(data).and_then(|event| event.parse());
+        let message = Event::from_data(data).and_then(Event::parse);
         let answer = match message {
             Ok(LinkMessage::Announce { .. }) => LinkMessage::announce_agent(FEATURES, None),
             Ok(LinkMessage::Request { reqid, kind, .. }) => reply(reqid, &kind),
