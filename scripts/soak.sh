@@ -4,7 +4,7 @@
 #
 #   scripts/soak.sh [KILLS [SEED]]            kills agents at any time, while nodes are killed and configurations deployed;
 #                                             by default 200 under each of native and systemd, by a seed from the clock
-#   scripts/soak.sh --minutes MINUTES [SEED]  has a controller work, for two minutes more than that, for 100 agents and 20 clients who are killed
+#   scripts/soak.sh --minutes MINUTES [SEED]  has a controller work, which takes two minutes more, for 100 agents and 20 clients who are killed
 #                                             at random: fails if its memory grows, a descriptor is lost, or a request is left unanswered
 #
 # A run that fails is repeated by its seed; the moment of each kill depends on the machine as well.

@@ -54,6 +54,12 @@ const IO_WORDS: &str = "Instant SystemTime std::env std::fs std::io::stdin std::
     std::net::TcpStream std::net::ToSocketAddrs std::net::UdpSocket std::os std::process std::sync::Mutex std::sync::RwLock \
     std::sync::mpsc std::thread thread::spawn thread::sleep thread_local RandomState getrandom rand tokio tracing";
 
+/// Where such a word is no I/O all the same, and why.
+const NO_IO: &[(&str, &str)] = &[
+    // Not state: what a function leaves there is taken before it returns. serde has no other way to pass a value on whole.
+    ("broker-codec/src/data/handed.rs", "thread_local"),
+];
+
 /// What no Rust file may contain, in tests or elsewhere, and why.
 const BANNED: &[(&str, &str)] = &[
     ("#[ignore", "a test that does not run proves nothing"),
@@ -180,6 +186,13 @@ fn production_code_below_the_sans_io_line_names_no_clock_file_socket_or_thread()
         ));
     }
     assert!(files >= 10, "only {files} files looked at");
+    for (path, word) in NO_IO {
+        let count = violations.len();
+        violations.retain(|violation| !(violation.starts_with(path) && violation.ends_with(word)));
+        if violations.len() == count {
+            violations.push(format!("{path}: no {word}, and a row for it"));
+        }
+    }
     report("I/O below the sans-IO line", &violations);
 }
 

@@ -85,7 +85,7 @@ pub struct Envelope {
     pub payload: Bytes,
 }
 
-/// The payload of a message that several receivers get, as far as it is the same: in two parts, one behind the other.
+/// An encoded value in two parts, one behind the other: the receiver's own bytes, and bytes that others get as well.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Payload {
     /// What is the receiver's own.
@@ -107,15 +107,6 @@ impl Payload {
             own: own.freeze(),
             shared: Bytes::new(),
         })
-    }
-
-    /// All of it, in bytes.
-    pub fn len(&self) -> usize {
-        self.own.len() + self.shared.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// All of it in one place.

@@ -30,7 +30,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use broker_codec::{Data, Topic};
+use broker_codec::{Data, Payload, Topic};
 use broker_endpoint::{
     Endpoint, EndpointConfig, EndpointEvent,
     tls::{Connection, TlsConfig, TlsContext, Transport},
@@ -153,9 +153,8 @@ async fn serve(tls: TlsConfig) -> Result<()> {
     let serve = async {
         while let Some(event) = endpoint.recv().await {
             if let EndpointEvent::Message(message) = event {
-                handle
-                    .publish_to(message.peer, reply.clone(), &message.data)
-                    .await?;
+                let payload = Payload::of(&message.data)?;
+                handle.publish_to(message.peer, reply.clone(), payload).await?;
                 handle.publish(news.clone(), &text).await?;
             }
         }

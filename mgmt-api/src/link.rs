@@ -76,21 +76,15 @@ pub struct Prepare {
 
 impl Prepare {
     /// How its JSON begins, up to the configuration: each agent's own.
-    pub fn beginning(&self) -> Result<ZeekString, LinkError> {
-        let own = Self {
-            configuration: None,
-            ..self.clone()
-        };
-        let mut json = to_json(&own)?.into_bytes();
+    pub fn beginning(mut self) -> Result<ZeekString, LinkError> {
+        self.configuration = None;
+        let mut json = to_json(&self)?.into_bytes();
         json.pop();
         Ok(json.into())
     }
 
-    /// How its JSON ends after that: the same for all agents that get this configuration, or that get none.
-    pub fn end(configuration: Option<&Configuration>) -> Result<ZeekString, LinkError> {
-        let Some(configuration) = configuration else {
-            return Ok("}".into());
-        };
+    /// How its JSON ends after that: the same for all agents that get this configuration.
+    pub fn end(configuration: &Configuration) -> Result<ZeekString, LinkError> {
         let json = to_json(configuration)?;
         Ok([br#","configuration":"#, &json[..], b"}"].concat().into())
     }
@@ -312,6 +306,14 @@ mod tests {
         };
         let json = to_json(&prepare).unwrap();
         assert_eq!(from_json::<Prepare>(&json).unwrap(), prepare);
+
+        let whole = Prepare {
+            configuration: Some(Configuration::new("id", [], prepare.nodes.clone())),
+            ..prepare
+        };
+        let end = Prepare::end(whole.configuration.as_ref().unwrap()).unwrap();
+        let json = [&whole.clone().beginning().unwrap()[..], &end].concat();
+        assert_eq!(to_json(&whole).unwrap(), ZeekString::from(json));
 
         let later = r#"{"problems": [{"node": "a", "reason": "b", "place": 1}], "more": []}"#;
         let read: Prepared = from_json(&later.into()).unwrap();

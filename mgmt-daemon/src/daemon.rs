@@ -292,7 +292,6 @@ pub async fn run<O: Outside>(mut daemon: Daemon<O::Machine>, mut outside: O) -> 
                 Asked::End(name) => {
                     tracing::info!(signal = name, "ending");
                     notify::stopping();
-                    daemon.carry_out_all(&mut outside).await;
                     outside.end(&mut daemon).await?;
                     daemon.finish().await?;
                     tracing::info!("ended");

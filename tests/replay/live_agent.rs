@@ -136,7 +136,7 @@ fn a_running_agent_replays_whole_sessions() {
             "ours/absent-instance",
             &[OFF],
             &[],
-            30..=32,
+            26..=28,
             [
                 "excluded 1 farewells: a running agent goes on",
                 "explained 1 extra Management::Agent::API::notify_error (supervisor-recovery)",

@@ -3,6 +3,8 @@
 //! A count or length is only what a peer claims. So a scan over the bytes says how much there is before anything is
 //! allocated for it.
 
+use std::convert::identity;
+
 use caf_bincode_compat::{ErrorKind, varbyte};
 
 use crate::data::{
@@ -15,16 +17,21 @@ use super::{DecodeError, DecodeErrorKind, real};
 /// Reads one value that must fill the input.
 pub fn decode(input: &[u8]) -> Result<Data, DecodeError> {
     scan(input)?;
-    let mut cursor = Cursor::new(input);
-    cursor.owned().map_err(|kind| cursor.error(kind))
+    let (data, _) = built(input)?;
+    Ok(data)
 }
 
 /// Reads the value that the input begins with, and returns what is behind it.
 pub fn decode_prefix(input: &[u8]) -> Result<(Data, &[u8]), DecodeError> {
     let mut cursor = Cursor::new(input);
     cursor.skip(0, &mut 0).map_err(|kind| cursor.error(kind))?;
+    built(input)
+}
+
+/// Builds the value that the input begins with, which has been scanned.
+fn built(input: &[u8]) -> Result<(Data, &[u8]), DecodeError> {
     let mut cursor = Cursor::new(input);
-    let data = cursor.owned().map_err(|kind| cursor.error(kind))?;
+    let data = cursor.owned(identity).map_err(|kind| cursor.error(kind))?;
     Ok((data, cursor.rest))
 }
 
@@ -144,24 +151,25 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Builds a value that is no container.
     #[inline]
-    fn leaf(&mut self, kind: Kind) -> Result<Data, DecodeErrorKind> {
+    fn leaf<R>(&mut self, kind: Kind, put: impl FnOnce(Data) -> R) -> Result<R, DecodeErrorKind> {
         Ok(match kind {
-            Kind::Boolean => Data::Boolean(self.u8()? != 0),
-            Kind::Count => Data::Count(u64::from_be_bytes(self.array()?)),
-            Kind::Integer => Data::Integer(i64::from_be_bytes(self.array()?)),
-            Kind::Real => Data::Real(Real(real::unpack(u64::from_be_bytes(self.array()?)))),
-            Kind::String => Data::String(self.bytes()?.into()),
-            Kind::Address => Data::Address(self.address()?),
-            Kind::Subnet => Data::Subnet(Subnet {
+            Kind::Boolean => put(Data::Boolean(self.u8()? != 0)),
+            Kind::Count => put(Data::Count(u64::from_be_bytes(self.array()?))),
+            Kind::Integer => put(Data::Integer(i64::from_be_bytes(self.array()?))),
+            Kind::Real => put(Data::Real(Real(real::unpack(u64::from_be_bytes(self.array()?))))),
+            Kind::String => put(Data::String(self.bytes()?.into())),
+            Kind::Address => put(Data::Address(self.address()?)),
+            Kind::Subnet => put(Data::Subnet(Subnet {
                 address: self.address()?,
                 length: self.u8()?,
-            }),
-            Kind::Port => Data::Port(self.port()?),
-            Kind::Timestamp => Data::Timestamp(Timestamp(i64::from_be_bytes(self.array()?))),
-            Kind::Timespan => Data::Timespan(Timespan(i64::from_be_bytes(self.array()?))),
-            Kind::EnumValue => Data::EnumValue(EnumValue(self.bytes()?.into())),
-            _ => Data::None,
+            })),
+            Kind::Port => put(Data::Port(self.port()?)),
+            Kind::Timestamp => put(Data::Timestamp(Timestamp(i64::from_be_bytes(self.array()?)))),
+            Kind::Timespan => put(Data::Timespan(Timespan(i64::from_be_bytes(self.array()?)))),
+            Kind::EnumValue => put(Data::EnumValue(EnumValue(self.bytes()?.into()))),
+            Kind::None | Kind::Set | Kind::Table | Kind::Vector => put(Data::None),
         })
     }
 
@@ -211,42 +219,39 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Builds one value that has been scanned.
-    fn owned(&mut self) -> Result<Data, DecodeErrorKind> {
+    /// Builds one value that has been scanned, where it is to be: a value that is returned is copied, which costs more than reading it.
+    fn owned<R>(&mut self, put: impl FnOnce(Data) -> R) -> Result<R, DecodeErrorKind> {
         let start = self.rest;
         let kind = self.kind()?;
         let unique = match kind {
-            Kind::Set => {
-                let len = self.elements(kind)?;
-                Set::from_wire(self.collect(len, Self::owned)?).map(Data::Set)
-            }
-            Kind::Table => {
-                let len = self.elements(kind)?;
-                let entries = self.collect(len, |cursor| Ok((cursor.owned()?, cursor.owned()?)))?;
-                Table::from_wire(entries).map(Data::Table)
-            }
-            Kind::Vector => {
-                let len = self.elements(kind)?;
-                return self.collect(len, Self::owned).map(Data::Vector);
-            }
-            leaf => return self.leaf(leaf),
+            Kind::Set => Set::from_wire(self.list(kind)?).map(Data::Set),
+            Kind::Table => Table::from_wire(self.entries(kind)?).map(Data::Table),
+            Kind::Vector => Ok(Data::Vector(self.list(kind)?)),
+            leaf => return self.leaf(leaf, put),
         };
-        unique.map_err(|_| {
+        unique.map(put).map_err(|_| {
             self.rest = start;
             DecodeErrorKind::Duplicate(kind)
         })
     }
 
     /// Builds as many elements as have been scanned.
-    fn collect<T>(
-        &mut self,
-        len: u32,
-        mut element: impl FnMut(&mut Self) -> Result<T, DecodeErrorKind>,
-    ) -> Result<Vec<T>, DecodeErrorKind> {
+    fn list(&mut self, kind: Kind) -> Result<Vec<Data>, DecodeErrorKind> {
+        let len = self.elements(kind)?;
         let mut elements = Vec::with_capacity(usize::try_from(len).unwrap_or_default());
         for _ in 0..len {
-            elements.push(element(self)?);
+            self.owned(|element| elements.push(element))?;
         }
         Ok(elements)
+    }
+
+    /// Builds as many entries as have been scanned.
+    fn entries(&mut self, kind: Kind) -> Result<Vec<(Data, Data)>, DecodeErrorKind> {
+        let len = self.elements(kind)?;
+        let mut entries = Vec::with_capacity(usize::try_from(len).unwrap_or_default());
+        for _ in 0..len {
+            entries.push((self.owned(identity)?, self.owned(identity)?));
+        }
+        Ok(entries)
     }
 }

@@ -1,10 +1,11 @@
 //! From [`Data`](super::Data) to Rust types: the reading half of the serde bridge.
 
 mod event;
-mod within;
+
+use std::{iter::Enumerate, slice, vec::IntoIter};
 
 use serde::de::{
-    self, DeserializeOwned, IntoDeserializer, Visitor,
+    self, DeserializeOwned, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor,
     value::{BytesDeserializer, SeqAccessDeserializer, StrDeserializer},
 };
 
@@ -14,13 +15,13 @@ use super::{
     kind::Kind,
     leaf::EnumValue,
     leaf_serde, reserved,
+    table::Table,
     value::Data,
 };
 use event::Variant;
-use within::{Elements, Entries, Fields};
 
 /// Converts Broker data into a Rust value with a serde derive; the reverse of [`to_data`](super::to_data). Strings and
-/// [`Data`](super::Data) in it are moved, not copied.
+/// [`Data`](super::Data) in it are moved, but for keys of tables, which are copied.
 ///
 /// Kinds are strict: an `int` is not a `count`. Errors carry the path to the offending field. Surplus trailing
 /// elements of a record are ignored, as Zeek does (`src/broker/Data.cc`, `val_converter`); surplus event arguments
@@ -153,7 +154,7 @@ impl<'de> de::Deserializer<'de> for Deserializer {
     ) -> Result<V::Value, DataError> {
         match reserved::kind(name) {
             Some(kind) => self.leaf(kind, visitor),
-            None if name == reserved::DATA => handed::over(self.0, visitor),
+            None if name == reserved::DATA => handed::pass(self.0, visitor),
             None => visitor.visit_newtype_struct(self),
         }
     }
@@ -214,5 +215,120 @@ impl<'de> de::Deserializer<'de> for Deserializer {
 
     fn is_human_readable(&self) -> bool {
         false
+    }
+}
+
+/// The elements of a vector or set, or the arguments of an event, each with its name or else its index in errors.
+struct Elements {
+    names: &'static [&'static str],
+    rest: Enumerate<IntoIter<Data>>,
+}
+
+impl Elements {
+    fn new(names: &'static [&'static str], elements: impl IntoIterator<IntoIter = IntoIter<Data>>) -> Self {
+        Self {
+            names,
+            rest: elements.into_iter().enumerate(),
+        }
+    }
+}
+
+impl<'de> SeqAccess<'de> for Elements {
+    type Error = DataError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DataError> {
+        let Some((index, element)) = self.rest.next() else {
+            return Ok(None);
+        };
+        let value = seed.deserialize(Deserializer(element));
+        value.map(Some).map_err(|error| match self.names.get(index) {
+            Some(name) => error.in_field(name),
+            None => error.in_element(index),
+        })
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.rest.len())
+    }
+}
+
+/// The entries of a table, each with its key in errors.
+struct Entries {
+    rest: IntoIter<(Data, Data)>,
+    /// The entry whose key was asked for last.
+    entry: Option<(Data, Data)>,
+}
+
+impl Entries {
+    fn new(table: Table) -> Self {
+        Self {
+            rest: table.into_iter(),
+            entry: None,
+        }
+    }
+}
+
+impl<'de> MapAccess<'de> for Entries {
+    type Error = DataError;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DataError> {
+        self.entry = self.rest.next();
+        let Some((key, _)) = &self.entry else {
+            return Ok(None);
+        };
+        // An error about the value names it.
+        let read = seed.deserialize(Deserializer(key.clone()));
+        read.map(Some).map_err(|error| error.in_entry(key))
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, DataError> {
+        let Some((key, value)) = self.entry.take() else {
+            return Err(de::Error::custom("a value was asked for before its key"));
+        };
+        let read = seed.deserialize(Deserializer(value));
+        read.map_err(|error| error.in_entry(&key))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.rest.len())
+    }
+}
+
+/// The fields of a record.
+///
+/// serde's derive asks for one element per field and takes "no more elements" as leave to fill in that one field's
+/// default; it asks again for the next field. So an unset field in the middle is answered that way, too, once its type
+/// has refused `none`. If there is no default, the derive gives up at once, and what it reports is replaced by
+/// what we know.
+struct Fields {
+    names: slice::Iter<'static, &'static str>,
+    values: IntoIter<Data>,
+    /// Why the field asked for last has no value.
+    unset: Option<DataError>,
+}
+
+impl<'de> SeqAccess<'de> for &mut Fields {
+    type Error = DataError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DataError> {
+        self.unset = None;
+        let name = self.names.next().copied().unwrap_or_default();
+        let Some(value) = self.values.next() else {
+            self.unset = Some(DataError::new(DataErrorKind::MissingField).in_field(name));
+            return Ok(None);
+        };
+        let is_none = matches!(value, Data::None);
+        match seed.deserialize(Deserializer(value)) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if is_none && error.path.is_empty() => {
+                self.unset = Some(error.in_field(name));
+                Ok(None)
+            }
+            Err(error) => Err(error.in_field(name)),
+        }
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.values.len())
     }
 }

@@ -1,7 +1,7 @@
 //! How a [`Data`] gets through serde in one piece.
 //!
 //! serde's data model has no word for it, and taking it apart to build it again costs more than all else. So our own
-//! deserializer leaves it here, and `Data`, which is asked for next on the same thread, takes it.
+//! deserializer leaves it here for the visitor that it calls, which takes it before that call returns.
 
 use std::cell::Cell;
 
@@ -10,16 +10,19 @@ use serde::de::{Error, Visitor};
 use super::value::Data;
 
 thread_local! {
-    static HANDED: Cell<Option<Data>> = const { Cell::new(None) };
+    static PASSED: Cell<Option<Data>> = const { Cell::new(None) };
 }
 
-/// Hands a value over to `Data`'s visitor.
-pub(super) fn over<'de, V: Visitor<'de>, E: Error>(data: Data, visitor: V) -> Result<V::Value, E> {
-    HANDED.set(Some(data));
-    visitor.visit_unit()
+/// Passes a value to the visitor of `Data`.
+pub(super) fn pass<'de, V: Visitor<'de>, E: Error>(data: Data, visitor: V) -> Result<V::Value, E> {
+    PASSED.set(Some(data));
+    let visited = visitor.visit_unit();
+    // That of another type leaves it.
+    PASSED.take();
+    visited
 }
 
-/// Takes the value.
-pub(super) fn taken<E: Error>() -> Result<Data, E> {
-    HANDED.take().ok_or_else(|| E::custom("no value was handed over"))
+/// The value that was passed.
+pub(super) fn take<E: Error>() -> Result<Data, E> {
+    PASSED.take().ok_or_else(|| E::custom("no value was passed"))
 }

@@ -82,16 +82,8 @@ impl Data {
 
 impl Serialize for Data {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        /// The enum of kinds that serde derives.
-        struct Kinds<'a>(&'a Data);
-
-        impl Serialize for Kinds<'_> {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                Data::serialize(self.0, serializer)
-            }
-        }
-
-        serializer.serialize_newtype_struct(reserved::DATA, &Kinds(self))
+        // What serde derives: see `remote`.
+        Self::serialize(self, serializer)
     }
 }
 
@@ -111,7 +103,7 @@ impl<'de> Deserialize<'de> for Data {
             }
 
             fn visit_unit<E: de::Error>(self) -> Result<Data, E> {
-                handed::taken()
+                handed::take()
             }
         }
 

@@ -31,7 +31,7 @@ impl Event {
         })
     }
 
-    /// The variant of an event enum for this event. Strings and values are moved into it.
+    /// The variant of an event enum for this event, read as by [`from_data`](crate::data::from_data).
     ///
     /// The number of arguments must match exactly, as in Zeek (`src/broker/Manager.cc`, `ProcessMessage`); an unknown
     /// name is [`DataErrorKind::UnknownEvent`](crate::data::DataErrorKind::UnknownEvent).

@@ -56,26 +56,12 @@ impl EndpointHandle {
         self.send(EndpointId::NIL, recipients, topic, payload).await
     }
 
-    /// Sends a value to one peer, whatever it subscribed to. If it is not there, the value is dropped and counted.
+    /// Sends an encoded value to one peer, whatever it subscribed to. What is shared of it is not copied. If it is not there, the value is dropped and counted.
     ///
     /// # Errors
     ///
     /// See [`PublishError`].
     pub async fn publish_to(
-        &self,
-        receiver: EndpointId,
-        topic: Topic,
-        data: &Data,
-    ) -> Result<(), PublishError> {
-        self.publish_encoded_to(receiver, topic, Payload::of(data)?).await
-    }
-
-    /// The same for a value that is encoded already. What is shared of it is not copied.
-    ///
-    /// # Errors
-    ///
-    /// See [`PublishError`].
-    pub async fn publish_encoded_to(
         &self,
         receiver: EndpointId,
         topic: Topic,

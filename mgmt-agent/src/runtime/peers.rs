@@ -175,7 +175,7 @@ impl BrokerPeers {
         };
         let payload = Payload::of(&event.native().into_data()).map_err(PublishError::from)?;
         match to {
-            To::One(peer) => handle.publish_encoded_to(peer, topic, payload).await?,
+            To::One(peer) => handle.publish_to(peer, topic, payload).await?,
             To::Subscribers { except } => {
                 let among = Recipients::Except(except);
                 handle.publish_encoded(among, topic, payload).await?;

@@ -52,13 +52,6 @@ struct Session {
 
 type Addressed = (To, Published);
 
-impl Session {
-    /// Whether this peer is a controller of this project that knows the agent, when another peer comes.
-    fn knows(&self, peer: EndpointId, newcomer: Option<EndpointId>) -> bool {
-        self.is_ours && self.is_controller && newcomer.is_some_and(|newcomer| newcomer != peer)
-    }
-}
-
 impl Sessions {
     pub const fn new(settings: Settings) -> Self {
         Self {
@@ -298,22 +291,27 @@ impl Sessions {
     fn outgoing(&mut self, event: &Event, introduces: bool) -> Result<Vec<Addressed>, DialectError> {
         let topic = self.settings.agent_topic();
         let dialects = self.dialects();
+        let except = if introduces {
+            self.introduced()
+        } else {
+            BTreeSet::new()
+        };
         let mut addressed: Vec<Addressed> = Vec::new();
         if introduces || dialects.is_empty() {
             let said = self
                 .translator(self.settings.controller_api)
                 .outgoing(&topic, event)?
                 .to_peer;
-            let except = self.acquainted();
-            let to = To::Subscribers { except };
+            let to = To::Subscribers {
+                except: except.clone(),
+            };
             addressed.extend(said.into_iter().map(|published| (to.clone(), published)));
         }
-        let newcomer = self.newcomer;
         let controllers = self
             .of_peers
             .iter_mut()
             .filter(|(_, session)| session.is_controller);
-        for (peer, session) in controllers.filter(|(peer, session)| !session.knows(**peer, newcomer)) {
+        for (peer, session) in controllers.filter(|(peer, _)| !except.contains(peer)) {
             for published in session.controller.outgoing(&topic, event)?.to_peer {
                 let alone = introduces || dialects.len() > 1;
                 let to = if alone { To::One(*peer) } else { To::ALL };
@@ -372,10 +370,13 @@ impl Sessions {
 
     /// Who need not hear again that the agent is there because another peer has come: controllers of this project. Zeek's agent says
     /// it to all (`agent/main.zeek`, `Broker::peer_added`), each node's connection included.
-    fn acquainted(&self) -> BTreeSet<EndpointId> {
-        let sessions = self.of_peers.iter();
-        let acquainted = sessions.filter(|(peer, session)| session.knows(**peer, self.newcomer));
-        acquainted.map(|(peer, _)| *peer).collect()
+    fn introduced(&self) -> BTreeSet<EndpointId> {
+        let Some(newcomer) = self.newcomer else {
+            return BTreeSet::new();
+        };
+        let others = self.of_peers.iter().filter(|(peer, _)| **peer != newcomer);
+        let introduced = others.filter(|(_, session)| session.is_ours && session.is_controller);
+        introduced.map(|(peer, _)| *peer).collect()
     }
 
     fn dialects(&self) -> BTreeSet<Dialect> {

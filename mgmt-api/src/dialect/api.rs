@@ -1,6 +1,11 @@
 //! An API by itself: its events, and one event of it for one of the model.
 
-use std::{collections::BTreeSet, fmt, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+    sync::LazyLock,
+};
 
 use broker_codec::{
     Data,
@@ -41,6 +46,13 @@ pub enum Dialect {
     #[serde(rename = "7.0")]
     V7_0,
 }
+
+/// The events of each dialect, by name: each message that comes is looked up.
+static EVENTS: LazyLock<BTreeMap<Dialect, BTreeMap<String, Found>>> = LazyLock::new(|| {
+    Dialect::ALL
+        .map(|dialect| (dialect, dialect.table().events()))
+        .into()
+});
 
 impl Dialect {
     /// All, the oldest first.
@@ -84,14 +96,24 @@ impl Dialect {
         }
     }
 
+    /// Its event of this name.
+    pub(super) fn event(self, name: &[u8]) -> Option<Found> {
+        EVENTS.get(&self)?.get(str::from_utf8(name).ok()?).copied()
+    }
+
     /// The names of its events, fully qualified. Those that never leave their process are among them.
     pub fn events(self) -> BTreeSet<String> {
-        self.table().events()
+        EVENTS
+            .get(&self)
+            .into_iter()
+            .flat_map(BTreeMap::keys)
+            .cloned()
+            .collect()
     }
 
     /// Whether it has an event of this name.
     pub fn has_event(self, name: &[u8]) -> bool {
-        self.table().event(name).is_some()
+        self.event(name).is_some()
     }
 
     /// What an event gives away about the dialect of its sender, if this is what it was thought to be. `None` if nothing.
@@ -102,7 +124,7 @@ impl Dialect {
     /// What an event of this dialect holds, each part by its name: `config.nodes[0].name = worker`. Arguments that are not
     /// there, and events that the dialect does not have, are not described.
     pub fn describe(self, event: &Event) -> Vec<String> {
-        let found = self.table().event(&event.name);
+        let found = self.event(&event.name);
         found.map_or_else(Vec::new, |found| Layout::from(found).describe(event))
     }
 
@@ -111,7 +133,7 @@ impl Dialect {
         if self == Self::V7_0 {
             return Ok(event);
         }
-        let found = self.table().event(&event.name);
+        let found = self.event(&event.name);
         let Some((found, name)) = found.and_then(|found| Some((found, found.model_name()?))) else {
             return Err(DialectError {
                 dialect: self,

@@ -12,7 +12,7 @@ use super::api::Dialect;
 /// are of 5.0.0-rc1; a controller or client is of the seed's.
 pub(super) fn detect(event: &Event, before: Dialect) -> Option<Dialect> {
     let admits = |dialect: &Dialect| {
-        let found = dialect.table().event(&event.name);
+        let found = dialect.event(&event.name);
         found.is_some_and(|found| found.admits(&event.args))
     };
     if admits(&before) || !event.name.as_str()?.contains("::API::") {

@@ -8,7 +8,7 @@ mod convert;
 pub(crate) mod model;
 mod table;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use broker_codec::{Data, zeek::Event as ZeekEvent};
 
@@ -42,25 +42,20 @@ impl Table {
         })
     }
 
-    /// The names of the events.
-    pub(crate) fn events(&'static self) -> BTreeSet<String> {
-        self.all().map(|found| found.name()).collect()
+    /// The events, by name.
+    pub(crate) fn events(&'static self) -> BTreeMap<String, Found> {
+        let mut events = BTreeMap::new();
+        for found in self.all() {
+            events.entry(found.name()).or_insert(found);
+        }
+        events
     }
 
     /// The event of this name.
     pub(crate) fn event(&'static self, name: &[u8]) -> Option<Found> {
-        let (module, verb) = str::from_utf8(name).ok()?.rsplit_once(':')?;
-        let module = module.strip_suffix(':')?;
-        let events = self.chain().flat_map(|table| table.events);
-        let mut of_module = events.filter(|event| self.module(event.module) == module);
-        of_module.find_map(|event| {
-            let verb = event.verbs.split(' ').find(|other| *other == verb)?;
-            Some(Found {
-                table: self,
-                event,
-                verb,
-            })
-        })
+        let (module, verb) = str::from_utf8(name).ok()?.rsplit_once("::")?;
+        self.all()
+            .find(|found| found.verb == verb && self.module(found.event.module) == module)
     }
 
     /// The event that stands for the model's of this name.

@@ -457,7 +457,7 @@ impl Peers {
     /// Whether the agent of an instance runs this and goes on with it whatever happens.
     pub(super) fn runs(&self, name: &ZeekString, config: &Arc<Configuration>) -> bool {
         let agent = self.agents.get(name);
-        agent.is_some_and(|agent| std::ptr::eq(agent.runs.as_ptr(), Arc::as_ptr(config)))
+        agent.is_some_and(|agent| agent.runs.ptr_eq(&Arc::downgrade(config)))
     }
 
     /// The agents, by the names of their instances.

@@ -7,8 +7,8 @@ use broker_codec::{
     data::{Port, ZeekString},
 };
 use mgmt_api::{
-    Configuration, Instance, MESSAGE_BYTES_MAX, Node, Now, ResultRecord,
-    link::{self, PREPARE, Prepare, Prepared, Problem, from_json},
+    Configuration, Instance, LinkMessage, MESSAGE_BYTES_MAX, Node, Now, ResultRecord,
+    link::{self, PREPARE, Prepare, Prepared, Problem, from_json, to_json},
     log::nodes_named,
     operator::NotDone,
 };
@@ -35,9 +35,11 @@ impl Cluster {
         };
         let deployed = self.configurations.deployed.as_deref();
         deployment.look_ahead(&self.members, deployed);
-        let end = |config| Prepare::end(config).map(Arc::new);
-        let with_nothing = LazyCell::new(|| end(None));
-        let with_configuration = LazyCell::new(|| end(Some(&*deployment.config)));
+        let end = LazyCell::new(|| {
+            Prepare::end(&deployment.config)
+                .map(Arc::new)
+                .map_err(|error| error.to_string())
+        });
         let nodes_on = nodes_by_instance(&deployment.config);
         let mut fanout = Fanout::default();
         for instance in &deployment.config.instances {
@@ -54,28 +56,21 @@ impl Cluster {
                 given_up,
                 configuration: None,
             };
-            let rest = if launches {
-                &*with_configuration
-            } else {
-                &*with_nothing
-            };
-            let (json, rest) = match (&prepare.beginning(), rest) {
-                (Ok(json), Ok(rest)) => (json.clone(), Arc::clone(rest)),
-                (Err(error), _) | (_, Err(error)) => {
-                    turn.warning(format!("instance {name} is not asked to {PREPARE}: {error}"));
-                    continue;
-                }
-            };
             let reqid = turn.ids.next_id();
-            turn.debug(format!("tx {PREPARE} {reqid} to {name}"));
-            fanout.ask(reqid.clone(), name.clone());
-            let request = SharedRequest {
-                reqid,
-                kind: PREPARE.into(),
-                json,
-                rest,
+            let request = if launches {
+                let end = LazyCell::force(&end).clone();
+                end.and_then(|end| shared(&reqid, prepare, end))
+            } else {
+                alone(&reqid, &prepare)
             };
-            say(turn, peer, Outgoing::Shared(request));
+            match request {
+                Ok(request) => {
+                    turn.debug(format!("tx {PREPARE} {reqid} to {name}"));
+                    fanout.ask(reqid, name.clone());
+                    say(turn, peer, request);
+                }
+                Err(error) => turn.warning(format!("instance {name} is not asked to {PREPARE}: {error}")),
+            }
         }
         if fanout.silent().next().is_none() {
             return false;
@@ -179,6 +174,24 @@ impl Membership {
         let can_look = self.peers.features_of(agent.peer).prepares && !self.is_elsewhere(instance);
         can_look.then_some(agent.peer)
     }
+}
+
+/// The request to an agent that needs to know the whole cluster: others get its end as well.
+fn shared(reqid: &ZeekString, prepare: Prepare, end: Arc<ZeekString>) -> Result<Outgoing, String> {
+    let json = prepare.beginning().map_err(|error| error.to_string())?;
+    Ok(Outgoing::Shared(SharedRequest {
+        reqid: reqid.clone(),
+        kind: PREPARE.into(),
+        json,
+        rest: end,
+    }))
+}
+
+/// The request to an agent that does not.
+fn alone(reqid: &ZeekString, prepare: &Prepare) -> Result<Outgoing, String> {
+    let (reqid, kind) = (reqid.clone(), PREPARE.into());
+    let json = to_json(prepare).map_err(|error| error.to_string())?;
+    Ok(Outgoing::Link(LinkMessage::Request { reqid, kind, json }))
 }
 
 /// What an agent has found, or why it has not.

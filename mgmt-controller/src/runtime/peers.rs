@@ -134,7 +134,7 @@ impl BrokerPeers {
         };
         let (to, payload) = event.into_payload().map_err(PublishError::from)?;
         match to {
-            NativePeers::One(peer) => handle.publish_encoded_to(peer, topic, payload).await?,
+            NativePeers::One(peer) => handle.publish_to(peer, topic, payload).await?,
             NativePeers::Subscribers(among) => {
                 let among = self.peers.who(&among, may_hear);
                 handle.publish_encoded(among, topic, payload).await?;

@@ -37,6 +37,7 @@ impl Deploy {
 /// The configuration that an agent was given last, as it travels in each dialect: agents get it one after the other.
 #[derive(Debug, Default)]
 pub(super) struct HandedOut {
+    /// Weak, so that the memory of a configuration is not kept, and yet no other one gets its address.
     config: Weak<Configuration>,
     force: bool,
     /// None for a dialect that has no such event.
@@ -47,7 +48,7 @@ impl HandedOut {
     /// What an agent of this dialect gets.
     pub(super) fn say(&mut self, dialect: Dialect, deploy: &Deploy) -> Result<Option<Payload>, NotSaid> {
         let Deploy { reqid, config, force } = deploy;
-        if !std::ptr::eq(self.config.as_ptr(), Arc::as_ptr(config)) || self.force != *force {
+        if !self.config.ptr_eq(&Arc::downgrade(config)) || self.force != *force {
             *self = Self {
                 config: Arc::downgrade(config),
                 force: *force,
@@ -82,7 +83,7 @@ impl Asked {
             json,
             rest,
         } = request;
-        let is_known = std::ptr::eq(self.rest.as_ptr(), Arc::as_ptr(rest));
+        let is_known = self.rest.ptr_eq(&Arc::downgrade(rest));
         let end = match self.encoded.take().filter(|_| is_known) {
             Some(end) => end,
             None => SharedEnd::new(rest)?,

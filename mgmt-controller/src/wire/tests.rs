@@ -147,6 +147,10 @@ fn the_topic_decides_which_api_a_peer_may_use() {
 #[test]
 fn clients_see_events_of_peers_without_metadata_and_what_the_core_passes_on_only_once() {
     let mut wire = wire();
+    let request = native(Event::of(&get_nodes()).unwrap());
+    let without_clients = read(&mut wire, CONTROLLER, request).unwrap();
+    assert_eq!(without_clients.inbound.unwrap().copy, None);
+    wire.client_connected(7, testkit::client(7));
     let mut copy = |topic, event| {
         let read = read(&mut wire, topic, native(event)).unwrap();
         read.inbound.unwrap().copy

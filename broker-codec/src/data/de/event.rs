@@ -5,7 +5,7 @@ use super::{
         error::{DataError, DataErrorKind},
         value::Data,
     },
-    within::Elements,
+    Elements,
 };
 
 /// An event as a variant of an enum.

@@ -173,13 +173,13 @@ async fn a_direct_message_needs_no_subscription_and_reaches_one() {
     join(&mut listener, "127.0.0.1", &mut other).await;
     let handle = listener.handle();
     handle
-        .publish_to(one.id(), topic("private"), &Data::Count(1))
+        .publish_to(one.id(), topic("private"), Payload::of(&Data::Count(1)).unwrap())
         .await
         .expect("sent");
     let text = Payload::of(&Data::String("ab".into())).expect("encoded").own;
     let (own, shared) = (text.slice(..3), text.slice(3..));
     handle
-        .publish_encoded_to(one.id(), topic("private"), Payload { own, shared })
+        .publish_to(one.id(), topic("private"), Payload { own, shared })
         .await
         .expect("sent");
     handle.publish(topic("all"), &Data::Count(2)).await.expect("sent");
@@ -189,7 +189,7 @@ async fn a_direct_message_needs_no_subscription_and_reaches_one() {
     assert_eq!(message(&mut other).await.data, Data::Count(2));
 
     handle
-        .publish_to(id(SMALL), topic("private"), &Data::Count(3))
+        .publish_to(id(SMALL), topic("private"), Payload::of(&Data::Count(3)).unwrap())
         .await
         .expect("no receiver is no error");
     handle.peers();

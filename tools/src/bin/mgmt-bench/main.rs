@@ -1,8 +1,7 @@
 //! `mgmt-bench`: what a controller of the Management framework costs, ours or Zeek's.
 //!
-//! Starts a controller, or is pointed at a running one, and measures as a WebSocket client. What each figure means is written in
-//! `docs/performance.md`. It sends a bounded number of requests, gives up on an answer after [`client::ANSWER_TIMEOUT`], and ends
-//! what it started.
+//! Starts a controller, or is pointed at a running one, and measures as WebSocket clients and agents. What each figure means is written
+//! in `docs/performance.md`. It ends by itself, gives up on an answer after [`client::ANSWER_TIMEOUT`], and ends what it started.
 
 mod agents;
 mod attack;
@@ -38,7 +37,7 @@ const TURNS_WITH_AGENTS: usize = 3;
 /// How many clients ask at the same time.
 const CLIENTS: [u32; 2] = [8, 64];
 
-/// Where controllers serve Broker peers by default.
+/// Where the controller of a COMMAND serves agents, over anonymous TLS: as by default.
 const BROKER_PORT: u16 = 2150;
 
 /// How often a controller is started.
@@ -83,14 +82,11 @@ struct Arguments {
     /// All of them connect from one address, rather than each from its own
     #[arg(long, requires = "agents")]
     one_address: bool,
-    /// Where the controller of COMMAND serves agents, over anonymous TLS; by default port 2150 of the address of `--connect`
-    #[arg(long, value_name = "ADDRESS:PORT", requires_all = ["command", "agents"])]
-    broker: Option<SocketAddr>,
-    /// With agents, keep the controller busy for so many minutes instead, and two more: 20 clients ask, each minute a configuration is deployed, agents
+    /// With agents, keep the controller busy for so many minutes instead, which takes two minutes more: 20 clients ask, each minute a configuration is deployed, agents
     /// and clients are killed at random. Fails if memory grows, a descriptor is lost or a request is left unanswered
     #[arg(long, value_name = "N", requires_all = ["controller", "agents"], conflicts_with = "compare")]
     minutes: Option<u32>,
-    /// What decides about all that chance decides about meanwhile
+    /// Seed of all random choices
     #[arg(long, value_name = "N", requires = "minutes", default_value_t = 14)]
     seed: u64,
     /// Also measure staging at a controller that was not started here: this replaces its staged configuration
@@ -138,8 +134,7 @@ impl Arguments {
         match (&self.controller, self.connect) {
             (Some(path), _) => Launch::own(path).map(Some),
             (None, Some(address)) if !self.command.is_empty() => {
-                let by_default = SocketAddr::new(address.ip(), BROKER_PORT);
-                let broker = self.broker.unwrap_or(by_default);
+                let broker = SocketAddr::new(address.ip(), BROKER_PORT);
                 Launch::command((address, broker), &self.command).map(Some)
             }
             (None, _) => Ok(None),
@@ -207,6 +202,12 @@ async fn compare(launch: &Launch, other: &Launch, plan: Option<Plan>) -> Result<
         let mut reports = [Report::default(), Report::default()];
         for (place, launch) in both {
             reports[place] = measure(launch, plan).await?;
+        }
+        if let Some(report) = reports.iter().find(|report| !report.is_sound()) {
+            let faults = report.to_string();
+            return Err(failed(
+                "a controller did not do as it should, so there is nothing to compare",
+            )(faults));
         }
         comparison.turn(&reports[0], &reports[1]);
     }

@@ -22,7 +22,7 @@ pub(crate) struct Seen {
     pub(crate) states: u64,
     pub(crate) dispatches: u64,
     pub(crate) restarts: u64,
-    /// Requests of the extension.
+    /// Messages of the extension that it has answered.
     pub(crate) linked: u64,
 }
 
@@ -40,7 +40,7 @@ impl Seen {
 }
 
 #[derive(Debug)]
-struct Seens {
+struct State {
     agents: Vec<Seen>,
     /// When an agent last heard something.
     last: Instant,
@@ -48,11 +48,11 @@ struct Seens {
 
 /// What all agents have seen.
 #[derive(Clone, Debug)]
-pub(crate) struct Tally(Arc<watch::Sender<Seens>>);
+pub(crate) struct Tally(Arc<watch::Sender<State>>);
 
 impl Tally {
     pub(crate) fn new(agents: usize) -> Self {
-        let seens = Seens {
+        let seens = State {
             agents: vec![Seen::default(); agents],
             last: Instant::now(),
         };
@@ -78,7 +78,7 @@ impl Tally {
     /// Waits until all agents have seen as much.
     pub(crate) async fn all(&self, what: &str, enough: impl Fn(usize, &Seen) -> bool) -> Result<(), Failure> {
         let mut changes = self.0.subscribe();
-        let are = |seens: &Seens| {
+        let are = |seens: &State| {
             let mut agents = seens.agents.iter().enumerate();
             agents.all(|(place, seen)| enough(place, seen))
         };
