@@ -12,13 +12,22 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+usage() {
+    sed -n '2,10 s/^# \{0,1\}//p' "$0" >&2
+    exit 64
+}
+
+is_number() { [[ "$1" =~ ^[1-9][0-9]*$ ]]; }
+
 if [ "${1:-}" = --minutes ]; then
+    is_number "${2:-}" || usage
     features=(--no-default-features --features jemalloc)
     cargo build --release --locked "${features[@]}" --package mgmt-controller --package tools
     exec target/release/mgmt-bench --controller target/release/mgmt-controller \
         --agents 100 --nodes 20 --minutes "$2" --seed "${3:-$(date +%s)}"
 fi
 
+is_number "${1:-200}" || usage
 export MGMT_SOAK_KILLS="${1:-200}" MGMT_SOAK_SEED="${2:-$(date +%s)}"
 # A host without containers is no success.
 export MGMT_REQUIRE=systemd

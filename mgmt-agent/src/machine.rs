@@ -123,6 +123,8 @@ impl BrokerAgent {
                 let peer_added = core::Input::PeerAdded {
                     peer: format!("{peer} at {address}"),
                 };
+                // What is due is not said because of it.
+                self.run(turn, [core::Input::Tick]);
                 self.peers.newcomer = Some(peer);
                 self.run(turn, [peer_added]);
                 self.peers.newcomer = None;

@@ -10,7 +10,7 @@ use std::{
 use broker_codec::data::escaped_lines;
 use mgmt_api::operator::{
     ConfigurationFile, Deployment, DeploymentState, Deployments, Expected, InstanceProgress, NodeProgress,
-    Progress, counted, diff,
+    Progress, counted, diff, first_of,
 };
 use tokio::time::sleep;
 
@@ -254,7 +254,19 @@ fn verdict(deployment: &Deployment) -> String {
             format!("NOT all well: configuration {id} is deployed, {sum}\n")
         }
         DeploymentState::Failed => {
-            format!("NOT deployed: configuration {id}; what was deployed before is unchanged\n")
+            let failed = deployment
+                .instances
+                .iter()
+                .filter(|instance| instance.state == Progress::Failed);
+            let failed: Vec<String> = failed
+                .map(|instance| format!("instance {}", instance.instance))
+                .collect();
+            let of = if failed.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", first_of(&failed))
+            };
+            format!("NOT deployed{of}: configuration {id}; what was deployed before is unchanged\n")
         }
         DeploymentState::Running => format!("running: configuration {id}, {}\n", under_way(deployment)),
         DeploymentState::Unknown => {

@@ -80,11 +80,20 @@ pub(crate) fn of_instances(status: &ClusterStatus, is_wide: bool) -> (String, Ex
     for refusal in &refusals {
         let _ = writeln!(text, "{refusal}");
     }
-    let _ = writeln!(
-        text,
-        "{connected} of {} connected",
-        counted(all, "deployed instance")
-    );
+    let _ = if all == 0 && !status.instances.is_empty() {
+        let connected = status.instances.iter().filter(|report| report.is_connected);
+        let connected = counted(connected.count(), "instance");
+        writeln!(
+            text,
+            "nothing is deployed, {connected} connected: deploy a configuration that lists them"
+        )
+    } else {
+        writeln!(
+            text,
+            "{connected} of {} connected",
+            counted(all, "deployed instance")
+        )
+    };
     (text, Exit::of(connected == all && refusals.is_empty()))
 }
 

@@ -52,13 +52,11 @@ use crate::{
     ready,
     reload::{self, Reload, Reread},
     signals::{Asked, Signals},
+    turns::Turns,
 };
 
 /// How much the time of day may differ from what the core takes it for: clocks that keep time are not set by more.
 const CLOCK_STEP_MIN: Duration = Duration::from_millis(200);
-
-/// How many of the actions that take turns are carried out before others are served.
-const TURNS_MAX: usize = 16;
 
 /// What is around a core: where its inputs come from, and what its actions do.
 pub trait Outside: Sized {
@@ -135,7 +133,7 @@ pub struct Daemon<M: Machine> {
     log: Option<ManagementLog>,
     limiter: Limiter,
     /// What waits for its turn.
-    waiting: VecDeque<(M::Action, Arc<Cause>)>,
+    waiting: Turns<(M::Action, Arc<Cause>)>,
     /// What an input causes is not logged: its sender causes too much.
     quiet: bool,
     signals: Signals,
@@ -261,7 +259,7 @@ impl Beginning {
             machine: M::start(header.start, Box::new(header.seed.ids())),
             log: Some(log),
             limiter: Limiter::default(),
-            waiting: VecDeque::new(),
+            waiting: Turns::new(),
             quiet: false,
             signals: self.signals,
             unanswered: BTreeMap::new(),
@@ -359,7 +357,7 @@ impl<M: Machine> Daemon<M> {
             }
             for action in self.machine.step(now, input) {
                 if outside.takes_turns(&action) {
-                    self.waiting.push_back((action, Arc::clone(&cause)));
+                    self.waiting.push((action, Arc::clone(&cause)));
                     continue;
                 }
                 let follow = outside.carry_out(self, action, &cause).await;
@@ -380,12 +378,16 @@ impl<M: Machine> Daemon<M> {
 
     /// Carries out some of what waits for its turn.
     async fn carry_out_some<O: Outside<Machine = M>>(&mut self, outside: &mut O) {
-        for _ in 0..TURNS_MAX {
-            let Some((action, cause)) = self.waiting.pop_front() else {
-                return;
-            };
+        let mut taken = 0;
+        while let Some((action, cause)) = self.waiting.next(taken) {
             outside.carry_out(self, action, &cause).await;
+            taken += 1;
         }
+    }
+
+    /// Has actions not carried out that still wait for their turn, and are for a peer that is gone: it may come back before that, as another.
+    pub fn forget_waiting(&mut self, is_gone: impl Fn(&M::Action) -> bool) {
+        self.waiting.forget(|(action, _)| is_gone(action));
     }
 
     /// Carries out all that waits for its turn: nothing may be left at the end.

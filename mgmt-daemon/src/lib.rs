@@ -65,5 +65,6 @@ pub mod renewing;
 pub mod secrets;
 mod signals;
 pub mod tokens;
+mod turns;
 
 pub use counted::Counted;

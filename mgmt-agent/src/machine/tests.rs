@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, time::Duration};
 
-use mgmt_api::{AgentRequest, SequentialIds, node_link::agent_topic};
+use mgmt_api::{AgentMessage, AgentRequest, SequentialIds, node_link::agent_topic};
 
 use super::*;
 use crate::core::{NodeSpec, Supervise, To, order::Launch};
@@ -80,35 +80,8 @@ fn a_node_that_says_hello_before_it_is_found_is_heard_then() {
     assert!(!is_refused(&mut agent, &bye));
 }
 
-/// Who hears that the agent is there, of those who subscribed, when this peer comes.
-fn greeted(agent: &mut BrokerAgent, peer: EndpointId, is_ours: bool) -> BTreeSet<To> {
-    let actions = agent.step(
-        Now::START,
-        Input::PeerAdded {
-            peer,
-            address: "10.0.0.1:2150".into(),
-            is_supervisor: false,
-            is_ours,
-            principal: None,
-        },
-    );
-    let hellos = actions.into_iter().filter_map(|action| match action {
-        Action::Publish { to, event, .. } if event.name.ends_with(b"notify_agent_hello") => Some(to),
-        _ => None,
-    });
-    hellos.collect()
-}
-
-fn ask(agent: &mut BrokerAgent, peer: EndpointId) {
-    let reqid = "r".into();
-    let request = Event::of(&AgentRequest::GetNodes { reqid }).unwrap();
-    let topic = Settings::default().agent_topic();
-    let data = request.into_data();
-    agent.step(Now::START, Input::Message { peer, topic, data });
-}
-
-#[test]
-fn a_node_that_connects_has_the_agent_greet_no_controller_of_ours_again() {
+/// An agent under our own supervision that knows which nodes run: none.
+fn agent() -> BrokerAgent {
     let settings = Settings {
         supervise: Supervise::Systemd,
         ..Settings::default()
@@ -117,6 +90,42 @@ fn a_node_that_connects_has_the_agent_greet_no_controller_of_ours_again() {
     for news in [own::News::Available, own::News::Looked] {
         agent.step(Now::START, Input::Nodes(news));
     }
+    agent
+}
+
+fn peer_added(peer: EndpointId, is_ours: bool) -> Input {
+    Input::PeerAdded {
+        peer,
+        address: "10.0.0.1:2150".into(),
+        is_supervisor: false,
+        is_ours,
+        principal: None,
+    }
+}
+
+/// Who hears that the agent is there, of those who subscribed, when this peer comes.
+fn greeted(agent: &mut BrokerAgent, peer: EndpointId, is_ours: bool) -> BTreeSet<To> {
+    let actions = agent.step(Now::START, peer_added(peer, is_ours));
+    let hellos = actions.into_iter().filter_map(|action| match action {
+        Action::Publish { to, event, .. } if event.name.ends_with(b"notify_agent_hello") => Some(to),
+        _ => None,
+    });
+    hellos.collect()
+}
+
+fn ask(agent: &mut BrokerAgent, peer: EndpointId, request: &AgentRequest) {
+    let topic = Settings::default().agent_topic();
+    let data = Event::of(request).unwrap().into_data();
+    agent.step(Now::START, Input::Message { peer, topic, data });
+}
+
+fn get_nodes() -> AgentRequest {
+    AgentRequest::GetNodes { reqid: "r".into() }
+}
+
+#[test]
+fn a_node_that_connects_has_the_agent_greet_no_controller_of_ours_again() {
+    let mut agent = agent();
     let [ours, zeeks, node] = [1, 2, 3].map(|byte| EndpointId::from_bytes([byte; 16]));
     let all_but = |except: &[EndpointId]| {
         BTreeSet::from([To::Subscribers {
@@ -124,9 +133,29 @@ fn a_node_that_connects_has_the_agent_greet_no_controller_of_ours_again() {
         }])
     };
     assert_eq!(greeted(&mut agent, ours, true), all_but(&[]));
-    ask(&mut agent, ours);
+    ask(&mut agent, ours, &get_nodes());
     assert_eq!(greeted(&mut agent, zeeks, false), all_but(&[ours]));
-    ask(&mut agent, zeeks);
+    ask(&mut agent, zeeks, &get_nodes());
     // As recorded, Zeek's controller hears it again.
     assert_eq!(greeted(&mut agent, node, false), all_but(&[ours]));
+}
+
+#[test]
+fn what_else_is_said_when_a_peer_connects_is_said_to_a_controller_of_ours() {
+    let mut agent = agent();
+    let [ours, node] = [1, 2].map(|byte| EndpointId::from_bytes([byte; 16]));
+    greeted(&mut agent, ours, true);
+    ask(&mut agent, ours, &get_nodes());
+    agent.peers.newcomer = Some(node);
+    let mut turn = Turn::new(Now::START);
+    let said = AgentMessage::Deploy {
+        reqid: "r".into(),
+        results: Vec::new(),
+    };
+    agent.peers.tell(&mut turn, &said);
+    let actions = turn.into_actions();
+    assert!(
+        matches!(&actions[..], [Action::Publish { to, .. }] if *to == To::ALL),
+        "{actions:?}"
+    );
 }

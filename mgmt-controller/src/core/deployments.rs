@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{
-    Configuration, Level, Now, Principal, ResultRecord,
+    Configuration, Level, Now, Principal, ResultRecord, Transport,
     operator::{Deployment as Told, DeploymentState, DeploymentSummary, Deployments as AllTold, text},
 };
 
@@ -30,6 +30,8 @@ pub(super) struct Deployments {
 struct Begun {
     reqid: ZeekString,
     asked_by: String,
+    /// Whether its asker hears of it otherwise than by an answer, which the log has.
+    is_followed: bool,
     at: Now,
 }
 
@@ -60,8 +62,16 @@ impl Deployments {
             config.id
         );
         turn.tell(Level::Info, About::Deployment(&reqid), message);
-        let at = turn.now;
-        self.running = Some(Begun { reqid, asked_by, at });
+        let of_client = matches!(
+            principal.transport,
+            Transport::WebSocket { .. } | Transport::Broker { .. }
+        );
+        self.running = Some(Begun {
+            reqid,
+            asked_by,
+            is_followed: !of_client,
+            at: turn.now,
+        });
     }
 
     /// Who has asked for the one that is under way.
@@ -99,10 +109,16 @@ impl Deployments {
             }
         };
         let message = format!(
-            "the deployment of configuration {} {outcome}",
-            deployment.config.id
+            "the deployment of configuration {} {outcome} (after {:.1} s)",
+            deployment.config.id,
+            (turn.now - begun.at).as_secs_f64()
         );
-        turn.tell(level, About::Deployment(&begun.reqid), message);
+        let about = About::Deployment(&begun.reqid);
+        if begun.is_followed {
+            turn.report(level, about, message);
+        } else {
+            turn.tell(level, about, message);
+        }
         self.ended.truncate(DEPLOYMENTS_MAX - 1);
         self.ended.push_front(told);
     }

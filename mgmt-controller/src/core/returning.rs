@@ -1,7 +1,9 @@
 //! Instances become ready: those that were away are brought back to what is deployed.
 
+use std::time::Duration;
+
 use broker_codec::data::ZeekString;
-use mgmt_api::log::listed;
+use mgmt_api::{Now, log::listed};
 
 use super::{
     action::Level,
@@ -10,6 +12,9 @@ use super::{
     settings::AbsentInstances,
     turn::{About, Turn},
 };
+
+/// How long an agent that has connected is taken to be busy with its welcome.
+const WELCOME_TIME: Duration = Duration::from_secs(5);
 
 impl Cluster {
     /// An instance has become ready.
@@ -35,7 +40,11 @@ impl Cluster {
     /// As in Zeek, an instance gets the deployed configuration when all are there.
     fn warn_of_waiting(&self, turn: &mut Turn<'_>, name: &ZeekString) {
         let missing = self.members.instances.wanted_missing();
+        let missing = missing.filter(|name| !self.has_just_connected(turn.now, name));
         let missing: Vec<_> = missing.map(|name| self.members.absence(turn, name)).collect();
+        if missing.is_empty() {
+            return;
+        }
         let missing = missing.join(", ");
         turn.report(
             Level::Warning,
@@ -45,6 +54,12 @@ impl Cluster {
                  the controller with --absent-instances skip"
             ),
         );
+    }
+
+    /// Whether an instance is about to become ready: several return together, as after a switch was restarted.
+    fn has_just_connected(&self, now: Now, name: &ZeekString) -> bool {
+        let agent = self.members.peers.agent(name);
+        agent.is_some_and(|agent| now < agent.since + WELCOME_TIME)
     }
 
     /// If all wanted instances are ready, which may be none, goes on from there; with those that are, if the others are not waited for.

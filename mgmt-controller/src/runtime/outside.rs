@@ -1,6 +1,6 @@
 //! What happens outside becomes the core's inputs, and its actions are carried out.
 
-use broker_codec::Recipients;
+use broker_codec::{EndpointId, Recipients};
 use broker_endpoint::{
     Credit, at,
     tls::RenewTls,
@@ -116,6 +116,9 @@ impl Outside for Runtime {
                 (None, Credit::none())
             }
         };
+        if let Some(Input::PeerLost { peer, .. }) = input {
+            daemon.forget_waiting(|action| is_for(action, peer));
+        }
         let asked = input.as_ref();
         let asked = asked.and_then(|input| self.audited.comes(daemon.machine(), input));
         daemon.handle(self, input, &credit).await;
@@ -234,6 +237,18 @@ impl Outside for Runtime {
             .unless_interrupted(async { tokio::join!(clients_leave, broker.peers.leave()) })
             .await?;
         Ok(daemon.close_log().await?)
+    }
+}
+
+/// Whether an action is for this peer alone.
+fn is_for(action: &Action, peer: EndpointId) -> bool {
+    match action {
+        Action::Publish {
+            to: Audience::Peer(to),
+            ..
+        }
+        | Action::Close { peer: to, .. } => *to == peer,
+        _ => false,
     }
 }
 

@@ -16,9 +16,13 @@ mod usage;
 
 use std::{error::Error, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
-use broker_endpoint::with_causes;
+use broker_endpoint::{EndpointConfig, with_causes};
 use clap::Parser;
 use mgmt_daemon::{process::raise_file_limit, program::complain};
+use tokio::signal::{
+    ctrl_c,
+    unix::{SignalKind, signal},
+};
 
 use crate::{
     agents::{Kind, Speaks},
@@ -84,7 +88,7 @@ struct Arguments {
     one_address: bool,
     /// With agents, keep the controller busy for so many minutes instead, which takes two minutes more: 20 clients ask, each minute a configuration is deployed, agents
     /// and clients are killed at random. Fails if memory grows, a descriptor is lost or a request is left unanswered
-    #[arg(long, value_name = "N", requires_all = ["controller", "agents"], conflicts_with = "compare")]
+    #[arg(long, value_name = "N", requires_all = ["controller", "agents"], conflicts_with = "compare", value_parser = clap::value_parser!(u32).range(1..))]
     minutes: Option<u32>,
     /// Seed of all random choices
     #[arg(long, value_name = "N", requires = "minutes", default_value_t = 14)]
@@ -119,13 +123,27 @@ fn failed<E: Into<Box<dyn Error + Send + Sync>>>(what: impl Into<String>) -> imp
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(&Arguments::parse()).await {
+    let arguments = Arguments::parse();
+    let measured = tokio::select! {
+        measured = run(&arguments) => measured,
+        signal = ended() => Err(failed("nothing is measured")(format!("ended by {signal}"))),
+    };
+    match measured {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             complain("mgmt-bench", &with_causes(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Waits for a signal that ends this program. What it has started ends with it.
+async fn ended() -> &'static str {
+    let mut terminated = signal(SignalKind::terminate()).expect("signals can be waited for");
+    tokio::select! {
+        _ = ctrl_c() => "SIGINT",
+        _ = terminated.recv() => "SIGTERM",
     }
 }
 
@@ -141,24 +159,38 @@ impl Arguments {
         }
     }
 
-    fn plan(&self) -> Option<Plan> {
+    fn plan(&self) -> Result<Option<Plan>, Failure> {
+        let Some(agents) = self.agents else {
+            return Ok(None);
+        };
+        let limits = EndpointConfig::default();
+        let (limit, of) = if self.one_address {
+            (limits.connections_per_address_max, "of one address")
+        } else {
+            (limits.connections_max, "in all")
+        };
+        if self.controller.is_some() && usize::from(agents) > limit {
+            let reason = format!("a controller of this project takes {limit} agents {of} (docs/limits.md)");
+            return Err(failed(format!("--agents {agents}"))(reason));
+        }
         let kind = Kind {
-            agents: self.agents?,
+            agents,
             speaks: self.speaks,
             one_address: self.one_address,
         };
         let nodes = self.nodes;
-        Some(Plan { kind, nodes })
+        Ok(Some(Plan { kind, nodes }))
     }
 }
 
 /// Measures, prints, and returns whether all is as it should be.
 async fn run(arguments: &Arguments) -> Result<bool, Failure> {
     raise_file_limit();
-    let plan = arguments.plan();
+    let plan = arguments.plan()?;
     let Some(launch) = arguments.launch()? else {
         if plan.is_some() {
-            return Err(failed("--agents")("needs a controller that is started here"));
+            let how = "needs a controller that is started here: add `-- COMMAND`, or use --controller PATH";
+            return Err(failed("--agents")(how));
         }
         let mut report = Report::default();
         let address = arguments

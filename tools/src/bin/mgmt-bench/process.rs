@@ -97,9 +97,7 @@ impl Launch {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Zeek's controller is three processes: the group is what is stopped.
             .process_group(0)
-            .kill_on_drop(true)
             .spawn()
             .map_err(failed(format!("starting {}", self.program)))?;
         let mut controller = Controller {
@@ -107,7 +105,7 @@ impl Launch {
             broker: self.broker,
             started,
             listening_after: Duration::ZERO,
-            child,
+            group: Group(child),
             home,
         };
         let what = format!("waiting for {} to listen on {}", self.program, self.address);
@@ -141,8 +139,28 @@ pub(crate) struct Controller {
     pub(crate) broker: SocketAddr,
     pub(crate) started: Instant,
     pub(crate) listening_after: Duration,
-    child: Child,
+    group: Group,
     home: TempDir,
+}
+
+/// What was started, and what it has started: Zeek's controller is three processes. Dropped, it is killed.
+#[derive(Debug)]
+struct Group(Child);
+
+impl Group {
+    fn signal(&self, signal: Signal) {
+        let id = self.0.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(group) = id.and_then(Pid::from_raw) {
+            // The group may have ended by itself.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
 }
 
 /// Memory of a process and all its descendants, in KiB.
@@ -159,7 +177,7 @@ impl Controller {
     /// Waits until it accepts connections.
     async fn listens(&mut self) -> io::Result<()> {
         while !accepts(self.address).await? {
-            if let Some(status) = self.child.try_wait()? {
+            if let Some(status) = self.group.0.try_wait()? {
                 return Err(io::Error::other(format!("it ended before, with {status}")));
             }
             sleep(CONNECT_INTERVAL).await;
@@ -167,9 +185,23 @@ impl Controller {
         Ok(())
     }
 
+    /// Fails if it has ended.
+    pub(crate) fn still_runs(&mut self) -> Result<(), Failure> {
+        let ended = self.group.0.try_wait();
+        match ended.map_err(failed("looking for the controller"))? {
+            None => Ok(()),
+            Some(status) => {
+                let after = self.started.elapsed().as_secs();
+                Err(failed("the controller")(format!(
+                    "it has ended after {after} s, with {status}"
+                )))
+            }
+        }
+    }
+
     /// The process that was started and its descendants, each after its parent.
     fn processes(&self) -> Result<Vec<u32>, Failure> {
-        let mut processes: Vec<u32> = self.child.id().into_iter().collect();
+        let mut processes: Vec<u32> = self.group.0.id().into_iter().collect();
         let mut next = 0;
         while let Some(&process) = processes.get(next) {
             // Those of the main thread, which is the one that Zeek forks in.
@@ -204,27 +236,20 @@ impl Controller {
 
     /// Kills the controller and everything it started; returns where it ran.
     pub(crate) async fn kill(mut self) -> Result<TempDir, Failure> {
-        self.signal(Signal::KILL);
-        self.child
+        self.group.signal(Signal::KILL);
+        self.group
+            .0
             .wait()
             .await
             .map_err(failed("waiting for the controller"))?;
         Ok(self.home)
     }
 
-    fn signal(&self, signal: Signal) {
-        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
-        if let Some(group) = id.and_then(Pid::from_raw) {
-            // The group may have ended by itself.
-            let _ = kill_process_group(group, signal);
-        }
-    }
-
     /// Ends the controller and everything it started.
     pub(crate) async fn stop(mut self) -> Result<(), Failure> {
         for signal in [Signal::TERM, Signal::KILL] {
-            self.signal(signal);
-            if let Ok(status) = timeout(STOP_TIMEOUT, self.child.wait()).await {
+            self.group.signal(signal);
+            if let Ok(status) = timeout(STOP_TIMEOUT, self.group.0.wait()).await {
                 status.map_err(failed("waiting for the controller"))?;
                 break;
             }

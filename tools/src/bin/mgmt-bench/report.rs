@@ -125,7 +125,13 @@ impl fmt::Display for Report {
         for fault in &self.faults {
             writeln!(out, "FAULT {fault}")?;
         }
-        Ok(())
+        match self.faults.len() {
+            0 => Ok(()),
+            faults => writeln!(
+                out,
+                "FAILED: the controller did not do as it should, {faults} times"
+            ),
+        }
     }
 }
 
@@ -171,7 +177,15 @@ impl fmt::Display for Comparison {
             let mark = if median > RATIO_MAX { "  WORSE" } else { "" };
             writeln!(out, "{name:<34} {median:>7.2} {least:>7.2} {most:>7.2}{mark}")?;
         }
-        Ok(())
+        let worse = self
+            .0
+            .values()
+            .filter(|ratios| median(ratios) > RATIO_MAX)
+            .count();
+        match worse {
+            0 => writeln!(out, "no worse than the other in {} figures", self.0.len()),
+            worse => writeln!(out, "WORSE than the other in {worse} of {} figures", self.0.len()),
+        }
     }
 }
 

@@ -84,17 +84,17 @@ impl Tally {
         };
         let Ok(seen) = timeout(WAIT, changes.wait_for(are)).await else {
             let agents = self.now();
-            let missing = agents
+            let are = agents
                 .iter()
                 .enumerate()
-                .filter(|(place, seen)| !enough(*place, seen));
-            let missing = missing.count();
+                .filter(|(place, seen)| enough(*place, seen));
             let late = format!(
-                "{missing} of {} agents are not within {} s",
-                agents.len(),
-                WAIT.as_secs()
+                "after {} s, {} of {} are",
+                WAIT.as_secs(),
+                are.count(),
+                agents.len()
             );
-            return Err(failed(what)(late));
+            return Err(failed(format!("waiting for {what}"))(late));
         };
         seen.expect("this value has its sender");
         Ok(())

@@ -10,12 +10,15 @@ use broker_endpoint::with_causes;
 use mgmt_api::controller::ClientRequest;
 use serde::Serialize;
 use testkit::Dice;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::{Failure, client::Client, measure::get_instances};
 
 /// How many requests in a hundred are those of a client that is killed before the answer is there.
 const KILLED: u64 = 5;
+
+/// A pause before a client tries again that was not answered.
+const AFTER_ERROR: Duration = Duration::from_secs(1);
 
 /// What was done to the controller.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -76,7 +79,10 @@ pub(super) async fn ask(
         };
         match asked {
             Ok(still) => client = still,
-            Err(error) => counting.unanswered(&error),
+            Err(error) => {
+                counting.unanswered(&error);
+                sleep(AFTER_ERROR).await;
+            }
         }
         if Instant::now() >= until {
             return;

@@ -80,7 +80,7 @@ impl fmt::Display for Soaked {
         writeln!(out, "seed {}", self.seed)?;
         writeln!(
             out,
-            "{} requests, {} of them unanswered; {} deployments, of which {} lacked an agent",
+            "{} requests answered, {} not; {} deployments, of which {} lacked an agent",
             counts.requests,
             counts.unanswered.len(),
             counts.deployments,
@@ -110,7 +110,13 @@ impl fmt::Display for Soaked {
         } else {
             "NOT AS BEFORE"
         };
-        writeln!(out, "{verdict}")
+        let [before, after] = [before.rss_kib, after.rss_kib].map(mebibytes);
+        writeln!(
+            out,
+            "{verdict}: {before} MiB, then {after}; {} of {} requests answered",
+            counts.requests,
+            counts.requests + u64::try_from(counts.unanswered.len()).unwrap_or(u64::MAX)
+        )
     }
 }
 
@@ -186,6 +192,7 @@ impl Scene {
         ));
         while Instant::now() < until {
             sleep(self.dice.millis(0, 5_000)).await;
+            self.controller.still_runs()?;
             let place = self.dice.below(self.plan.kind.agents.into());
             let place = usize::try_from(place).expect("a number of an agent");
             self.fleet.restart(place..place + 1).await?;
