@@ -190,7 +190,11 @@ pub(super) const BLOCKS: &[(&str, &str, How)] = &[
         "cargo bench -p broker-codec                     # add `-- json_read` or another name for one of them",
         MEASURES,
     ),
-    ("docs/performance.md", "cargo bench -p mgmt-controller    # minutes; --no-default-features for the system's OpenSSL", MEASURES),
+    (
+        "docs/performance.md",
+        "cargo bench -p mgmt-controller    # minutes; --no-default-features for the system's OpenSSL",
+        MEASURES,
+    ),
     (
         "docs/replay.md",
         "$ cargo run -p tools --bin replay -- fixtures/zeek-9.0.0-rc1/a2c",

@@ -176,7 +176,7 @@ impl Outside for Runtime {
     }
 
     async fn carry_out(&mut self, daemon: &mut Daemon, action: Action, cause: &Cause) -> Vec<Input> {
-        if let Action::Event(event) = &action {
+        if let Action::Report(event) | Action::Event(event) = &action {
             self.audited.happens(daemon.machine(), event);
         }
         match action {
