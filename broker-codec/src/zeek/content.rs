@@ -52,7 +52,7 @@ pub(super) type Field = (&'static str, Option<Kind>);
 pub(super) fn check(content: &[Data], fields: &[Field]) -> Result<(), DataError> {
     for (index, (name, kind)) in fields.iter().enumerate() {
         let found = content.get(index).map(Data::kind);
-        let found = found.ok_or(DataError::new(DataErrorKind::MissingField).in_field(name))?;
+        let found = found.ok_or_else(|| DataError::new(DataErrorKind::MissingField).in_field(name))?;
         if let Some(expected) = kind
             && *expected != found
         {
