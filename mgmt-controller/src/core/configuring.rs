@@ -134,7 +134,7 @@ impl Cluster {
             .get(turn, reqid, self.deployment.as_ref(), &self.members);
         let told = told.ok_or_else(|| {
             let reason = format!(
-                "deployment {} is not known: the last {DEPLOYMENTS_MAX} are, since the controller was started",
+                "deployment {} is not known: the last {DEPLOYMENTS_MAX} are at most, since the controller was started",
                 Excerpt::new(reqid)
             );
             NotDone::new(NotDoneKind::Unknown, reason)

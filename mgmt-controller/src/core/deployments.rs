@@ -18,6 +18,9 @@ use super::{
 /// How many that have ended are remembered, in memory.
 pub const DEPLOYMENTS_MAX: usize = 32;
 
+/// Of how many nodes: a further deployment is forgotten when the later ones have as many.
+const NODES_MAX: usize = 20_000;
+
 #[derive(Debug, Default)]
 pub(super) struct Deployments {
     /// The one that is under way, also when its client has its answer and it goes on.
@@ -119,8 +122,22 @@ impl Deployments {
         } else {
             turn.tell(level, about, message);
         }
-        self.ended.truncate(DEPLOYMENTS_MAX - 1);
+        self.remember(told);
+    }
+
+    fn remember(&mut self, told: Told) {
         self.ended.push_front(told);
+        let mut nodes = 0;
+        let kept = self.ended.iter().take(DEPLOYMENTS_MAX).take_while(|told| {
+            let is_kept = nodes < NODES_MAX;
+            nodes += told
+                .instances
+                .iter()
+                .map(|instance| instance.nodes.len())
+                .sum::<usize>();
+            is_kept
+        });
+        self.ended.truncate(kept.count());
     }
 
     /// The last one whose request had this id, if it is remembered.
@@ -177,4 +194,32 @@ fn reasons(told: &Told) -> Vec<String> {
         );
     }
     reasons
+}
+
+#[cfg(test)]
+mod tests {
+    use mgmt_api::operator::{InstanceProgress, NodeProgress};
+
+    use super::*;
+
+    #[test]
+    fn as_many_are_remembered_as_have_so_many_nodes_and_the_last_one() {
+        let of = |nodes: usize| {
+            let instance = InstanceProgress {
+                nodes: vec![NodeProgress::default(); nodes],
+                ..InstanceProgress::default()
+            };
+            Told {
+                instances: vec![instance],
+                ..Told::default()
+            }
+        };
+        for (nodes, remembered) in [(1, DEPLOYMENTS_MAX), (2_000, 10), (8_000, 3), (50_000, 1)] {
+            let mut deployments = Deployments::default();
+            for _ in 0..2 * DEPLOYMENTS_MAX {
+                deployments.remember(of(nodes));
+            }
+            assert_eq!(deployments.ended.len(), remembered, "{nodes} nodes each");
+        }
+    }
 }
