@@ -125,9 +125,9 @@ impl BrokerAgent {
                 };
                 // What is due is not said because of it.
                 self.run(turn, [core::Input::Tick]);
-                self.peers.newcomer = Some(peer);
+                self.peers.new_peer = Some(peer);
                 self.run(turn, [peer_added]);
-                self.peers.newcomer = None;
+                self.peers.new_peer = None;
                 return;
             }
             Input::PeerLost { peer, reason } | Input::PeerSilent { peer, reason }

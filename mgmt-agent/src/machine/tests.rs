@@ -146,7 +146,7 @@ fn what_else_is_said_when_a_peer_connects_is_said_to_a_controller_of_ours() {
     let [ours, node] = [1, 2].map(|byte| EndpointId::from_bytes([byte; 16]));
     greeted(&mut agent, ours, true);
     ask(&mut agent, ours, &get_nodes());
-    agent.peers.newcomer = Some(node);
+    agent.peers.new_peer = Some(node);
     let mut turn = Turn::new(Now::START);
     let said = AgentMessage::Deploy {
         reqid: "r".into(),

@@ -29,7 +29,7 @@ pub struct Sessions {
     /// Whether roles are set, as the latest peer has shown.
     asks_for_roles: bool,
     /// The peer that is just being added: what is said now is said because of it.
-    pub newcomer: Option<EndpointId>,
+    pub new_peer: Option<EndpointId>,
 }
 
 struct Session {
@@ -58,7 +58,7 @@ impl Sessions {
             settings,
             of_peers: BTreeMap::new(),
             asks_for_roles: false,
-            newcomer: None,
+            new_peer: None,
         }
     }
 
@@ -371,10 +371,10 @@ impl Sessions {
     /// Who need not hear again that the agent is there because another peer has come: controllers of this project. Zeek's agent says
     /// it to all (`agent/main.zeek`, `Broker::peer_added`), each node's connection included.
     fn introduced(&self) -> BTreeSet<EndpointId> {
-        let Some(newcomer) = self.newcomer else {
+        let Some(new_peer) = self.new_peer else {
             return BTreeSet::new();
         };
-        let others = self.of_peers.iter().filter(|(peer, _)| **peer != newcomer);
+        let others = self.of_peers.iter().filter(|(peer, _)| **peer != new_peer);
         let introduced = others.filter(|(_, session)| session.is_ours && session.is_controller);
         introduced.map(|(peer, _)| *peer).collect()
     }

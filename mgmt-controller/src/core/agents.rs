@@ -295,11 +295,10 @@ fn ignore(turn: &mut Turn<'_>, message: std::fmt::Arguments<'_>) {
 
 /// Why a result's data is not what an answer of this kind holds.
 fn unreadable(kind: RequestKind, data: &Data) -> Option<String> {
-    let data = data.clone();
     match kind {
-        RequestKind::GetNodes => from_data::<Vec<NodeStatus>>(data).err(),
-        RequestKind::Deploy => from_data::<NodeOutputs>(data).err(),
-        RequestKind::GetIdValue => from_data::<ZeekString>(data).err(),
+        RequestKind::GetNodes => from_data::<Vec<NodeStatus>>(data.clone()).err(),
+        RequestKind::Deploy => from_data::<NodeOutputs>(data.clone()).err(),
+        RequestKind::GetIdValue => from_data::<ZeekString>(data.clone()).err(),
         _ => None,
     }
     .map(|error| format!("agent answered with data that cannot be read: {error}"))

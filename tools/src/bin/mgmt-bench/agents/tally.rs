@@ -52,18 +52,18 @@ pub(crate) struct Tally(Arc<watch::Sender<State>>);
 
 impl Tally {
     pub(crate) fn new(agents: usize) -> Self {
-        let seens = State {
+        let state = State {
             agents: vec![Seen::default(); agents],
             last: Instant::now(),
         };
-        Self(Arc::new(watch::Sender::new(seens)))
+        Self(Arc::new(watch::Sender::new(state)))
     }
 
     /// Takes in what the agent of this place sees.
     pub(crate) fn see(&self, place: usize, change: impl FnOnce(&mut Seen)) {
-        self.0.send_modify(|seens| {
-            change(&mut seens.agents[place]);
-            seens.last = Instant::now();
+        self.0.send_modify(|state| {
+            change(&mut state.agents[place]);
+            state.last = Instant::now();
         });
     }
 
@@ -78,8 +78,8 @@ impl Tally {
     /// Waits until all agents have seen as much.
     pub(crate) async fn all(&self, what: &str, enough: impl Fn(usize, &Seen) -> bool) -> Result<(), Failure> {
         let mut changes = self.0.subscribe();
-        let are = |seens: &State| {
-            let mut agents = seens.agents.iter().enumerate();
+        let are = |state: &State| {
+            let mut agents = state.agents.iter().enumerate();
             agents.all(|(place, seen)| enough(place, seen))
         };
         let Ok(seen) = timeout(WAIT, changes.wait_for(are)).await else {
