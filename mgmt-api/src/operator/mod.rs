@@ -13,6 +13,7 @@ pub mod enrolment;
 mod event;
 mod history;
 mod plain;
+pub mod plan;
 mod request;
 mod token;
 mod verdict;

@@ -1,0 +1,5 @@
+//! What a deployment would do.
+
+mod splits;
+
+pub use splits::splits;
