@@ -32,6 +32,9 @@ pub const PREPARE: &str = "prepare";
 /// The feature of an agent that starts nodes itself: it needs to know the whole cluster for [`PREPARE`].
 pub const LAUNCH: &str = "launch";
 
+/// The feature, and the kind of request, by which an agent takes the configuration that it gets next for a [`Trial`].
+pub const TRIAL: &str = "trial";
+
 /// The event of [`LinkMessage::Request`].
 pub const REQUEST: &str = "MgmtLink::request";
 
@@ -88,6 +91,14 @@ impl Prepare {
         let json = to_json(configuration)?;
         Ok([br#","configuration":"#, &json[..], b"}"].concat().into())
     }
+}
+
+/// The configuration that is deployed next is on trial: the agent runs it, and when it is started again it goes back to what was deployed before,
+/// unless the configuration is deployed once more, without this.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// The id of that configuration.
+    pub configuration: ZeekString,
 }
 
 /// The answer to [`Prepare`].

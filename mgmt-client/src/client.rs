@@ -168,6 +168,16 @@ impl Client {
             .await
     }
 
+    /// The same, in this way.
+    pub(crate) async fn begin_with<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        expected: &Expected,
+        how: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        self.ask(resting_on(Request::post(path), expected), json(how)?).await
+    }
+
     async fn ask<T: DeserializeOwned>(&self, request: Builder, body: Bytes) -> Result<T, ClientError> {
         let answer = timeout(PATIENCE, self.send(self.complete(request, body)?)).await;
         let (status, body) = answer.map_err(|_| ClientError::Silent)??;

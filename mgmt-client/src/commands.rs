@@ -51,6 +51,7 @@ pub(crate) async fn run(options: &Options) -> Result<Exit, ClientError> {
         Command::Diag { node } => daemon.diagnose(node).await,
         Command::Print { id, nodes } => daemon.values(id, nodes).await,
         Command::Deploy { file, yes } => daemon.deploy(file.as_deref(), *yes).await,
+        Command::Rollout(command) => daemon.rollout(command).await,
         Command::Deployments { id } => daemon.deployments(id.as_deref()).await,
         Command::Config(command) => daemon.config(command).await,
         Command::Events { lines } => daemon.events(*lines).await,

@@ -39,7 +39,7 @@ impl Daemon<'_> {
         let (staged, deployed) = (self.staged().await?, self.deployed().await?);
         self.tell(&difference(&staged, deployed.as_ref()));
         if !yes {
-            if !is_wanted(&staged) {
+            if !is_wanted("Deploy", &staged) {
                 self.tell(&format!(
                     "NOT deployed: configuration {} stays staged\n",
                     shown_id(&staged)
@@ -118,7 +118,7 @@ impl Daemon<'_> {
     }
 
     /// Says something to people: where the answer is JSON, beside it.
-    fn tell(&self, text: &str) {
+    pub(crate) fn tell(&self, text: &str) {
         if self.options.json {
             let _ = write!(io::stderr().lock(), "{}", escaped_lines(text));
         } else {
@@ -128,7 +128,7 @@ impl Daemon<'_> {
 }
 
 /// What a deployment would change.
-fn difference(staged: &ConfigurationFile, deployed: Option<&ConfigurationFile>) -> String {
+pub(crate) fn difference(staged: &ConfigurationFile, deployed: Option<&ConfigurationFile>) -> String {
     let nothing = ConfigurationFile::default();
     let differences = diff::between(deployed.unwrap_or(&nothing), staged);
     let staged_id = shown_id(staged);
@@ -140,13 +140,13 @@ fn difference(staged: &ConfigurationFile, deployed: Option<&ConfigurationFile>) 
     format!("configuration {staged_id} is staged, {against}:\n{differences}")
 }
 
-fn shown_id(config: &ConfigurationFile) -> String {
+pub(crate) fn shown_id(config: &ConfigurationFile) -> String {
     config.id.to_str_lossy().into_owned()
 }
 
-/// Asks on the terminal.
-fn is_wanted(staged: &ConfigurationFile) -> bool {
-    let question = format!("Deploy configuration {}? [y/N] ", shown_id(staged));
+/// Asks on the terminal whether to do this with it.
+pub(crate) fn is_wanted(what: &str, staged: &ConfigurationFile) -> bool {
+    let question = format!("{what} configuration {}? [y/N] ", shown_id(staged));
     let mut answer = String::new();
     let _ = write!(
         io::stderr().lock(),
@@ -158,7 +158,7 @@ fn is_wanted(staged: &ConfigurationFile) -> bool {
 }
 
 /// Takes the place of the last such line.
-fn progress_line(text: &str) {
+pub(crate) fn progress_line(text: &str) {
     let text = escaped_lines(text);
     let _ = write!(io::stderr().lock(), "\r\x1b[K{}", text.trim_end());
 }

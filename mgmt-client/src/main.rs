@@ -35,6 +35,7 @@ mod manual;
 mod nodes;
 mod options;
 mod place;
+mod rollout;
 mod status;
 mod tls;
 

@@ -2,6 +2,8 @@
 //! request takes.
 //! docs/http.md says how a change says what it rests on.
 
+mod rollouts;
+
 use broker_codec::data::ZeekString;
 use mgmt_api::operator::{
     Changed, ClusterRequest, ClusterStatus, Clusters, ConfigurationFile, Deployment, Deployments, Event,
@@ -50,6 +52,7 @@ struct Besides;
 pub(crate) fn routes(feed: Feed, page: Page, issuing: Issuing) -> Routes<Door<Request>> {
     Routes::new(Router::new(), Besides::openapi)
         .merge(page.routes())
+        .merge(rollouts::routes())
         .merge(sd::routes())
         .merge(events::routes(feed))
         .merge(authority::routes::routes(issuing))

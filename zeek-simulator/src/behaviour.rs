@@ -58,6 +58,8 @@ pub struct NodeBehaviour {
     pub checks_interface: bool,
     /// Ends by itself at once.
     pub exit: Option<Exit>,
+    /// How long after its start it ends by itself, in milliseconds, with status 1; if it has no Supervisor.
+    pub crashes_after: Option<u64>,
     /// Does nothing, not even say hello.
     pub hangs: bool,
     /// Says hello, and nothing after that, as one in an endless loop of a script; if it has no Supervisor.

@@ -26,6 +26,7 @@ use super::{
     settings::Settings,
     starts::Starts,
     supervision::Command,
+    trial::Trials,
 };
 use crate::Counted;
 
@@ -113,6 +114,8 @@ pub struct Agent {
     pub(super) is_ending: bool,
     /// What was last told of nodes that are of different Zeeks.
     pub(super) told_mixed: Option<String>,
+    /// Whether the configuration is on trial.
+    pub(super) trials: Trials,
     /// The controllers that have said who they are.
     pub(super) controllers: Controllers,
     pub(super) counters: Counters<Counted>,
@@ -196,6 +199,7 @@ impl Agent {
             is_forgetful: false,
             lost: None,
             homeless: BTreeSet::new(),
+            trials: Trials::default(),
             controllers: Controllers::default(),
             counters: Counters::default(),
         }

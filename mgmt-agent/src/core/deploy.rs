@@ -67,6 +67,10 @@ impl Agent {
             self.already_running(turn, reqid, &config.id);
             return;
         }
+        let on_trial = self.trials.begins_with(&config);
+        if runs && !on_trial {
+            self.confirm(turn);
+        }
         self.supersede(turn, &format!("superseded by deployment {reqid}"));
         let timeout = if of_ours {
             self.left_of(turn.now, self.settings.deployment_timeout)
@@ -80,7 +84,14 @@ impl Agent {
                 self.begin(turn, Goal::Confirm { reqid });
             }
             (true, _) => self.confirm_running(turn, reqid),
-            (false, _) => self.begin(turn, Goal::Run { reqid, config }),
+            (false, _) => {
+                let goal = Goal::Run {
+                    reqid,
+                    config,
+                    on_trial,
+                };
+                self.begin(turn, goal);
+            }
         }
     }
 
@@ -110,6 +121,7 @@ impl Agent {
     pub(super) fn stand_by(&mut self, turn: &mut Turn) {
         self.supersede(turn, "superseded by standing down");
         self.config = None;
+        self.trials.end();
         self.stand_by_due = true;
         if self.unavailable.is_none() {
             self.begin(turn, Goal::StandBy);
@@ -168,11 +180,13 @@ impl Agent {
         for name in fates.ended() {
             self.destroy(turn, Purpose::Destroy(name.clone()), &name);
         }
+        let by_trial = matches!(&goal, Goal::Run { on_trial: true, .. });
+        self.trials.replaced(self.config.as_ref(), by_trial);
         let kept = self.take_kept(&fates);
         let dropped = self.drop_nodes(turn, wanted);
         self.stand_by_due = false;
         self.restoring = None;
-        let Goal::Run { reqid, config } = goal else {
+        let Goal::Run { reqid, config, .. } = goal else {
             self.stands_by(turn, &fates);
             return;
         };

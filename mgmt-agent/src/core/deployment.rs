@@ -25,6 +25,8 @@ pub(super) enum Goal {
     Run {
         reqid: ZeekString,
         config: Configuration,
+        /// Whether the agent goes back to the one before when it is started again.
+        on_trial: bool,
     },
     /// To see whether the running configuration runs, for the request of this id.
     Confirm { reqid: ZeekString },

@@ -3,7 +3,7 @@
 use broker_codec::{EndpointId, data::ZeekString};
 use mgmt_api::{
     LinkMessage, OperatorRequest, Principal,
-    link::{LAUNCH, PREPARE, other_version, to_json},
+    link::{LAUNCH, PREPARE, TRIAL, other_version, to_json},
     operator::{HISTORY, NotDone, NotDoneKind, OUTPUTS, START, STATUS, STOP},
 };
 use serde::Serialize;
@@ -22,7 +22,7 @@ impl Agent {
         match self.settings.supervise {
             Supervise::Zeek => &[PREPARE, STATUS, OUTPUTS, HISTORY],
             Supervise::Systemd | Supervise::Native => {
-                &[PREPARE, LAUNCH, STATUS, OUTPUTS, HISTORY, STOP, START]
+                &[PREPARE, LAUNCH, STATUS, OUTPUTS, HISTORY, STOP, START, TRIAL]
             }
         }
     }
@@ -58,6 +58,18 @@ impl Agent {
                     begun
                         .err()
                         .map(|reason| NotDone::new(NotDoneKind::Unavailable, reason))
+                };
+                if let Some(refusal) = refusal {
+                    refuse(turn, peer, reqid, &refusal);
+                }
+            }
+            LinkMessage::Request { reqid, kind, json } if kind == *TRIAL && self.keeps_nodes() => {
+                let refusal = match self.refusal(turn, peer) {
+                    Some(reason) => Some(NotDone::new(NotDoneKind::Conflict, reason)),
+                    None => self
+                        .trial_announced(turn, peer, reqid.clone(), &json)
+                        .err()
+                        .map(|error| NotDone::new(NotDoneKind::Malformed, error.to_string())),
                 };
                 if let Some(refusal) = refusal {
                     refuse(turn, peer, reqid, &refusal);

@@ -70,18 +70,23 @@ impl Agent {
 
     /// Has what should run written down.
     pub(super) fn remember(&mut self, turn: &mut Turn) {
-        if self.settings.supervise != Supervise::Zeek {
+        if self.keeps_nodes() {
             self.write_down(turn);
         }
+    }
+
+    /// Whether no Supervisor of Zeek's keeps the nodes.
+    pub(super) fn keeps_nodes(&self) -> bool {
+        self.settings.supervise != Supervise::Zeek
     }
 
     /// Has all that the agent remembers written down. Of nodes that a Supervisor of Zeek's keeps it remembers nothing.
     pub(super) fn write_down(&mut self, turn: &mut Turn) {
         self.remember_due = None;
-        let keeps_nodes = self.settings.supervise != Supervise::Zeek;
+        let confirmed = self.trials.confirmed(self.config.as_ref());
         let desired = Desired {
             supervise: self.settings.supervise,
-            config: self.config.clone().filter(|_| keeps_nodes),
+            config: confirmed.filter(|_| self.keeps_nodes()).cloned(),
             stopped: self.stopped.clone(),
             done: self.done.clone(),
             controller: self.controllers.remembered.clone(),

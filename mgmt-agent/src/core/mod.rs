@@ -58,6 +58,7 @@ mod settings;
 mod starts;
 mod states;
 mod supervision;
+mod trial;
 mod vitals;
 
 pub use access::check_controller;

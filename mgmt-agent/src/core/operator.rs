@@ -199,6 +199,7 @@ impl Agent {
             clock: Some((self.clock + now.since_start()).unix_millis()),
             supervise: self.settings.supervise.to_string(),
             configuration: self.config.as_ref().map(|config| text(&config.id)),
+            on_trial: self.trials.is_under_way(),
             http: self.settings.http,
             trouble: self.unavailable.clone(),
             warnings: self.operator_warnings(),

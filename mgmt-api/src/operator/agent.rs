@@ -86,6 +86,9 @@ pub struct AgentStatus {
     pub supervise: String,
     /// The id of the configuration that it runs, if it was given one.
     pub configuration: Option<String>,
+    /// Whether it goes back to the one before when it is started again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub on_trial: bool,
     /// Where it answers by HTTP over TCP, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpAddress>,

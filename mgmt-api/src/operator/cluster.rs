@@ -8,6 +8,7 @@ use super::{
     agent::{HttpAddress, NodeReport},
     configuration::{ConfigurationFile, Expected, Station},
     request::{NodeName, Selection},
+    rollout::{RolloutOptions, RolloutOrder},
 };
 
 /// What an operator asks of a cluster.
@@ -39,6 +40,16 @@ pub enum ClusterRequest {
         /// Without, it is refused.
         expected: Option<Expected>,
     },
+    /// What is staged is to be rolled out: the [`Rollout`](super::rollout::Rollout) has begun then.
+    RollOut {
+        options: RolloutOptions,
+        /// Without, it is refused.
+        expected: Option<Expected>,
+    },
+    /// The [`Rollout`](super::rollout::Rollout) that is under way, or the last one.
+    Rollout,
+    /// The one that is under way is to go on otherwise: likewise.
+    OrderRollout(RolloutOrder),
     /// The latest [`Deployments`](super::deployment::Deployments).
     Deployments,
     /// The [`Deployment`](super::deployment::Deployment) of this id.

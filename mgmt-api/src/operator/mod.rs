@@ -15,6 +15,7 @@ mod history;
 mod plain;
 pub mod plan;
 mod request;
+mod rollout;
 mod token;
 mod verdict;
 mod vitals;
@@ -32,6 +33,10 @@ pub use history::{Moment, NodeHistory};
 pub use request::{
     About, Changed, Failure, HISTORY, NodeName, NotDone, NotDoneKind, OUTPUTS, Program, Reloaded, START,
     STATUS, STOP, Selection, text, written,
+};
+pub use rollout::{
+    OnFailure, OnLost, RolledNode, RolledState, Rollout, RolloutOrder, RolloutOptions, RolloutStage,
+    RolloutState, WATCH_MAX,
 };
 pub use token::{MadeToken, NewToken, Token, Tokens, Whoami};
 pub use verdict::{Verdict, counted, first_of, warnings_of_controller};

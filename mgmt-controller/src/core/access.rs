@@ -64,12 +64,15 @@ const fn role_for(request: &ClusterRequest) -> Role {
         | ClusterRequest::Configuration(_)
         | ClusterRequest::Deployments
         | ClusterRequest::Deployment(_)
+        | ClusterRequest::Rollout
         | ClusterRequest::Variable { .. } => Role::Read,
         ClusterRequest::Stop(_)
         | ClusterRequest::Start(_)
         | ClusterRequest::Restart(_)
         | ClusterRequest::Stage { .. }
-        | ClusterRequest::Deploy { .. } => Role::Deploy,
+        | ClusterRequest::Deploy { .. }
+        | ClusterRequest::RollOut { .. }
+        | ClusterRequest::OrderRollout(_) => Role::Deploy,
         ClusterRequest::Remove => Role::Admin,
     }
 }
@@ -79,7 +82,9 @@ mod tests {
     use mgmt_api::{
         Proof, Transport,
         access::Grant,
-        operator::{ConfigurationFile, NodeName, NotDoneKind, Selection, Station},
+        operator::{
+            ConfigurationFile, NodeName, NotDoneKind, RolloutOptions, RolloutOrder, Selection, Station,
+        },
     };
 
     use super::*;
@@ -114,6 +119,15 @@ mod tests {
                 Role::Deploy,
             ),
             (ClusterRequest::Deploy { expected: None }, Role::Deploy),
+            (
+                ClusterRequest::RollOut {
+                    options: RolloutOptions::default(),
+                    expected: None,
+                },
+                Role::Deploy,
+            ),
+            (ClusterRequest::Rollout, Role::Read),
+            (ClusterRequest::OrderRollout(RolloutOrder::Abort), Role::Deploy),
             (ClusterRequest::Remove, Role::Admin),
         ]
     }

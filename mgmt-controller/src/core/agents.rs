@@ -143,6 +143,9 @@ impl Cluster {
         {
             self.heard.changed(deployed, name, &n.name, *new);
         }
+        if let AgentMessage::Change { n, new, .. } = &news {
+            self.step_heard(turn, name, &n.name, *new);
+        }
         happened(turn, name, &news);
         turn.log(level, format!("rx Management::Agent::API::{verb} {name} {text}"));
         turn.push(Action::Publish {
@@ -173,6 +176,10 @@ impl Cluster {
             checked.collect()
         };
         if kind == RequestKind::Deploy {
+            if self.awaits_step(name, reqid) {
+                let results: Vec<_> = results();
+                return self.step_answered(turn, name, reqid, &results);
+            }
             if let Some(deployment) = &mut self.deployment
                 && let Some(fanout) = deployment.fanout()
                 && waits(fanout)
@@ -181,7 +188,8 @@ impl Cluster {
                 let all_went_well = results.iter().all(|result| result.success);
                 let answer = fanout.answer(reqid, name, results);
                 if all_went_well {
-                    self.members.peers.has_deployed(name, &deployment.config);
+                    let given = self.rollout.as_ref().and_then(|rollout| rollout.given(name));
+                    self.members.peers.has_deployed(name, given.unwrap_or(&deployment.config));
                 }
                 if answer == Answer::Last {
                     self.deployed(turn);
@@ -219,6 +227,7 @@ impl Cluster {
             self.deployed(turn);
         }
         self.looks_no_more(turn, name);
+        self.step_lost(turn, name, reason);
         self.told_lost(turn, name, reason);
         while let Some((key, reqid)) = self.awaiting(|_, fanout| fanout.asked_under(name)) {
             self.take_answer(turn, key, &reqid, name, failure(&reqid));

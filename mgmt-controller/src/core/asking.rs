@@ -36,6 +36,8 @@ pub(super) enum Wanted {
     },
     /// The states of nodes, for [`Heard`](super::heard::Heard).
     States,
+    /// How nodes are that a roll-out changes.
+    Step,
     /// That these nodes of instances stop or start; and what is known not to work.
     Change(BTreeMap<ZeekString, Vec<String>>, Vec<Failure>),
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use broker_codec::data::ZeekString;
-use mgmt_api::{ClientRequest, Now, Principal, RequestKind, RequestTable, log::bracketed};
+use mgmt_api::{
+    ClientRequest, Now, Principal, RequestKind, RequestTable, log::bracketed, operator::Rollout as RolloutTold,
+};
 
 use super::{
     absence::nodes_on,
@@ -19,6 +21,7 @@ use super::{
     owners::Claims,
     peers::{CheckedIn, LostName, Peering},
     pending::{AfterWrite, Key, Logged, Pending, Write},
+    rollout::Rollout,
     settings::Settings,
     turn::{About, Follow, Turn},
 };
@@ -45,12 +48,21 @@ pub(super) struct Cluster {
     /// When the deployed configuration was stored as that, if that was by this controller.
     pub(super) deployed_at: Option<Now>,
     pub(super) heard: Heard,
+    /// The one that is under way,
+    pub(super) rollout: Option<Rollout>,
+    /// and the last one that was.
+    pub(super) last_rollout: Option<Box<RolloutTold>>,
 }
 
 impl Cluster {
     /// A cluster with the configurations that were restored from its store.
     pub(super) fn new(name: ClusterName, settings: Settings, restored: Configurations) -> Self {
+        let stored = restored.rollout.as_deref().cloned();
+        let rollout = stored.zip(restored.deployed.as_deref());
+        let rollout = rollout.map(|(stored, deployed)| Rollout::new(stored, deployed));
         Self {
+            rollout,
+            last_rollout: None,
             members: Membership::new(name, &settings, &restored.dismissed),
             settings,
             configurations: restored,
@@ -192,6 +204,7 @@ impl Cluster {
                 "controller is live, Broker ID {broker_id}, {broker}, {websocket}"
             ));
         }
+        self.take_up_rollout(turn);
         self.deploy_persisted(turn);
     }
 
@@ -322,6 +335,7 @@ impl Cluster {
             AfterWrite::AnswerStaging { reqid, id } => self.answer_staging(turn, write, reqid, id, outcome),
             AfterWrite::HandOut => self.stored_as_deployed(turn, outcome),
             AfterWrite::AnswerRemoval { id } => self.removed(turn, id, outcome),
+            AfterWrite::Roll => self.rollout_stored(turn, outcome),
             AfterWrite::Nothing => {}
         }
     }

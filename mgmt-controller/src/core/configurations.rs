@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 use mgmt_api::{Configuration, Instance};
 use serde::{Deserialize, Serialize};
 
-use super::cluster_name::ClusterName;
+use super::{cluster_name::ClusterName, rollout::StoredRollout};
 
 /// The stations of a configuration (`Management::Controller::Runtime::ConfigState`). The serde names are the keys in
 /// Zeek's store.
@@ -51,6 +51,9 @@ pub struct Configurations {
     /// differ.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub dismissed: BTreeSet<Instance>,
+    /// The roll-out that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Box<StoredRollout>>,
 }
 
 /// What is to become durable, all of it or nothing.
@@ -66,6 +69,16 @@ pub struct Changes {
     /// What takes the place of [`Configurations::dismissed`], if that changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dismissed: Option<BTreeSet<Instance>>,
+    /// How it is with the roll-out, if that changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutChange>,
+}
+
+/// What becomes of the roll-out that is stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum RolloutChange {
+    UnderWay(Box<StoredRollout>),
+    Ended,
 }
 
 impl Configurations {
@@ -78,6 +91,11 @@ impl Configurations {
         }
         if let Some(dismissed) = changes.dismissed {
             self.dismissed = dismissed;
+        }
+        match changes.rollout {
+            Some(RolloutChange::UnderWay(rollout)) => self.rollout = Some(rollout),
+            Some(RolloutChange::Ended) => self.rollout = None,
+            None => {}
         }
     }
 

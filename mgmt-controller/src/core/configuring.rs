@@ -111,9 +111,12 @@ impl Cluster {
     }
 
     /// The id of the configuration that can be deployed now.
-    fn deployable(&self, turn: &Turn<'_>, expected: Option<&Expected>) -> Result<ZeekString, NotDone> {
+    pub(super) fn deployable(&self, turn: &Turn<'_>, expected: Option<&Expected>) -> Result<ZeekString, NotDone> {
         self.is_as_expected(expected)?;
         let conflict = |reason: String| NotDone::new(NotDoneKind::Conflict, reason);
+        if let Some(reason) = self.rolls_out() {
+            return Err(conflict(reason));
+        }
         if let Some(earlier) = &self.deployment {
             let pending = earlier.still_pending(turn, &self.members, &self.settings);
             let whose = match self.deployments.asked_by() {
@@ -189,7 +192,11 @@ impl Cluster {
     /// The deployment has ended, with these results.
     pub(super) fn deployment_ended(&mut self, turn: &mut Turn<'_>, results: &[ResultRecord]) {
         if let Some(deployment) = &self.deployment {
+            let is_new = deployment.is_new();
             self.deployments.end(turn, deployment, results);
+            if is_new {
+                self.rollout_not_accepted(turn, results);
+            }
         }
     }
 }

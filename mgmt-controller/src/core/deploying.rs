@@ -8,7 +8,7 @@ use mgmt_api::{AgentRequest, Configuration, Principal, RequestKind, ResultRecord
 use super::{
     action::Level,
     cluster::Cluster,
-    configurations::{Changes, Slot},
+    configurations::{Changes, RolloutChange, Slot},
     deployment::{Deployment, Expired, Fate, Next, Stored},
     fanout::Fanout,
     pending::{AfterWrite, Key, Logged, Pending},
@@ -28,6 +28,10 @@ impl Cluster {
             self.refuse(turn, KIND, reqid, error, Logged::Pending);
             return;
         };
+        if let Some(error) = self.rolls_out() {
+            self.refuse(turn, KIND, reqid, error, Logged::Pending);
+            return;
+        }
         if let Some(earlier) = &self.deployment {
             let error = earlier.still_pending(turn, &self.members, &self.settings);
             self.refuse(turn, KIND, reqid, error, Logged::Pending);
@@ -106,7 +110,11 @@ impl Cluster {
                 listed(gathered.keys().filter(|name| !missing.contains(name)))
             ));
         }
-        self.hand_out(turn);
+        if self.prepares_rollout() {
+            self.begin_rollout(turn);
+        } else {
+            self.hand_out(turn);
+        }
     }
 
     /// The instances are there to get the configuration. It becomes the deployed one, if it is not already, before any agent gets it.
@@ -141,6 +149,7 @@ impl Cluster {
         let changes = Changes {
             entries: vec![(Slot::Deployed, Arc::clone(&deployment.config))],
             dismissed: Some(dismissed.into_values().collect()),
+            rollout: self.finishes_rollout().then_some(RolloutChange::Ended),
             ..Changes::default()
         };
         self.write(turn, changes, AfterWrite::HandOut);
@@ -158,6 +167,7 @@ impl Cluster {
                     self.as_own(turn);
                 }
                 if is_accepted {
+                    self.rollout_done(turn);
                     let left = self.members.accept(turn);
                     self.all_lost(turn, left);
                 }
@@ -212,10 +222,13 @@ impl Cluster {
         let config = &deployment.config;
         let absent = self.members.not_deployed(turn, deployment.key.reqid(), config);
         let is_repeated = matches!(deployment.key, Key::Internal(_));
+        // What is rolled out is not deployed yet.
+        let rollout = self.rollout.as_ref();
+        let of = |name: &ZeekString| rollout.and_then(|rollout| rollout.given(name)).unwrap_or(config);
         let peers = &self.members.peers;
         let asked = self.members.instances.wanted_ready();
-        let asked = asked.filter(|name| !is_repeated || !peers.runs(name, config));
-        let instances = asked.cloned().collect();
+        let asked = asked.filter(|name| !is_repeated || !peers.runs(name, of(name)));
+        let instances: Vec<ZeekString> = asked.cloned().collect();
         for name in self.members.instances.caught_up() {
             let message = format!(
                 "instance {name} is there now and gets configuration {}",
@@ -223,13 +236,22 @@ impl Cluster {
             );
             turn.report(Level::Info, About::Instance(&name), message);
         }
+        let config = Arc::clone(config);
+        for name in &instances {
+            self.announce_trial(turn, name);
+        }
+        let rollout = self.rollout.as_ref();
+        let of = |name: &ZeekString| rollout.and_then(|rollout| rollout.given(name)).unwrap_or(&config);
         let fanout = self
             .members
-            .ask(turn, instances, absent, |reqid| AgentRequest::Deploy {
+            .ask(turn, instances, absent, |reqid, name| AgentRequest::Deploy {
                 reqid,
-                config: Arc::clone(config),
+                config: Arc::clone(of(name)),
                 force: false,
             });
+        let Some(deployment) = &mut self.deployment else {
+            return;
+        };
         if deployment.asked(fanout) {
             self.deployed(turn);
         }
@@ -262,6 +284,7 @@ impl Cluster {
         if shown_as_ready || deployment.again {
             self.check_instances_ready(turn);
         }
+        self.roll(turn);
     }
 
     /// A client's deployment fails before it is accepted.
@@ -291,6 +314,7 @@ impl Cluster {
         if deployment.is_some_and(|deployment| deployment.again) {
             self.check_instances_ready(turn);
         }
+        self.roll(turn);
     }
 
     /// The time of the deployment's request is up.

@@ -59,20 +59,33 @@ impl Deployments {
         reqid: ZeekString,
         principal: &Principal,
     ) {
-        let asked_by = principal.to_string();
+        self.begin_of(turn, config, reqid, principal.to_string());
+        let of_client = matches!(
+            principal.transport,
+            Transport::WebSocket { .. } | Transport::Broker { .. }
+        );
+        if let Some(running) = &mut self.running {
+            running.is_followed = !of_client;
+        }
+    }
+
+    /// One that the controller begins for what was asked for earlier.
+    pub(super) fn begin_of(
+        &mut self,
+        turn: &mut Turn<'_>,
+        config: &Configuration,
+        reqid: ZeekString,
+        asked_by: String,
+    ) {
         let message = format!(
             "the deployment of configuration {} begins, as {asked_by} wants",
             config.id
         );
         turn.tell(Level::Info, About::Deployment(&reqid), message);
-        let of_client = matches!(
-            principal.transport,
-            Transport::WebSocket { .. } | Transport::Broker { .. }
-        );
         self.running = Some(Begun {
             reqid,
             asked_by,
-            is_followed: !of_client,
+            is_followed: true,
             at: turn.now,
         });
     }

@@ -3,7 +3,7 @@
 use broker_codec::EndpointId;
 use mgmt_api::{
     LinkMessage,
-    link::{LAUNCH, PREPARE, obeyed_in, other_version},
+    link::{LAUNCH, PREPARE, TRIAL, obeyed_in, other_version},
     operator::{HISTORY, STATUS},
 };
 
@@ -27,6 +27,7 @@ impl Cluster {
                     launches: has(LAUNCH),
                     is_operated: has(STATUS),
                     remembers: has(HISTORY),
+                    tries: has(TRIAL),
                     obeys_other: obeyed_in(&features),
                 };
                 self.members.peers.announces(peer, features) && {
@@ -44,7 +45,7 @@ impl Cluster {
             }
             LinkMessage::Reply { reqid, ok, json } => match self.members.peers.name_of(peer).cloned() {
                 Some(name) => {
-                    if !self.told(turn, &name, &reqid, ok, &json) {
+                    if !self.trial_heard(&reqid) && !self.told(turn, &name, &reqid, ok, &json) {
                         self.looked(turn, &name, &reqid, ok, &json);
                     }
                     true

@@ -336,13 +336,14 @@ impl Membership {
         turn: &mut Turn<'_>,
         instances: Vec<ZeekString>,
         results: Vec<ResultRecord>,
-        request: impl Fn(ZeekString) -> AgentRequest,
+        request: impl Fn(ZeekString, &ZeekString) -> AgentRequest,
     ) -> Fanout {
         let mut fanout = Fanout::new(results);
         for instance in instances {
             let reqid = turn.ids.next_id();
             fanout.ask(reqid.clone(), instance.clone());
-            self.send(turn, &instance, request(reqid));
+            let request = request(reqid, &instance);
+            self.send(turn, &instance, request);
         }
         fanout
     }

@@ -15,6 +15,7 @@
 //! * [`deployment`]: when all instances of a configuration are ready and see nothing in its way ([`preparing`]), it is stored as the deployed one, then handed out, and the answers are
 //!   collected; that the deployed one is handed out again to agents that return is the same thing without a client. What it wants done,
 //!   the cluster does ([`deploying`]).
+//! * [`rollout`]: a configuration is tried on one instance after another, before it is deployed as any other.
 //!
 //! A configuration is written in two halves: [`Action::Persist`] asks for it, [`Input::Persisted`] tells how it went.
 //! Only then does the controller's own state change and the client get its answer, so nothing is announced that a
@@ -61,6 +62,7 @@ mod refused;
 mod removal;
 mod requests;
 mod returning;
+mod rollout;
 mod settings;
 mod skew;
 mod staging;
@@ -76,10 +78,11 @@ pub use action::{Action, Audience, Level, Outgoing, SharedRequest};
 pub use cluster::{REQUESTS_MAX, WRITES_MAX};
 pub use cluster_name::{ClusterName, DEFAULT, NotAName};
 pub use clusters::CLUSTERS_MAX;
-pub use configurations::{Changes, Configurations, Slot};
+pub use configurations::{Changes, Configurations, RolloutChange, Slot};
 pub use controller::Controller;
 pub use deployment::DEPLOYMENT_FIFTHS;
 pub use deployments::DEPLOYMENTS_MAX;
 pub use input::{Input, Listener, WriteId};
 pub use peers::{INSTANCE_NAME_BYTES_MAX, REFUSED_HELLOS_MAX};
+pub use rollout::StoredRollout;
 pub use settings::{AbsentInstances, Settings};

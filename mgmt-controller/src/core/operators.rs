@@ -53,6 +53,11 @@ impl Cluster {
             ClusterRequest::Deploy { expected } => {
                 return self.deploy_of_operator(turn, id, principal, expected.as_ref());
             }
+            ClusterRequest::RollOut { options, expected } => {
+                return self.roll_out(turn, id, principal, options, expected.as_ref());
+            }
+            ClusterRequest::Rollout => return answer(turn, id, self.told_of_rollout(turn)),
+            ClusterRequest::OrderRollout(order) => return self.order_rollout(turn, id, principal, order),
             ClusterRequest::Deployments => return answer(turn, id, self.told_of_deployments(turn)),
             ClusterRequest::Deployment(reqid) => {
                 return answer(turn, id, self.told_of_deployment(turn, reqid.as_bytes()));
@@ -303,6 +308,7 @@ impl Cluster {
                 self.history(turn, &instance, &node, told, is_remembered)
             }
             Wanted::States => return self.take_states(told),
+            Wanted::Step => return self.step_told(turn, told),
             Wanted::Change(meant, failures) => written(&changed(&meant, told, failures)),
         };
         if let Some(id) = id {

@@ -81,6 +81,8 @@ pub(super) struct Features {
     pub(super) is_operated: bool,
     /// Among these, what has become of a [node](mgmt_api::operator::NodeHistory).
     pub(super) remembers: bool,
+    /// It takes a configuration on [trial](mgmt_api::link::TRIAL).
+    pub(super) tries: bool,
     /// The controller that it obeys, if that is another one.
     pub(super) obeys_other: Option<ControllerId>,
 }

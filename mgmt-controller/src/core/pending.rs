@@ -36,6 +36,8 @@ pub(super) enum Pending {
     Agents(Fanout),
     /// Agents, for an operator.
     Asking(Asking),
+    /// A step of a roll-out, on this instance.
+    Step(ZeekString),
     Timeout,
 }
 
@@ -71,5 +73,7 @@ pub(super) enum AfterWrite {
     AnswerRemoval {
         id: u64,
     },
+    /// Go on with the roll-out.
+    Roll,
     Nothing,
 }

@@ -29,8 +29,12 @@ impl Cluster {
     ///
     /// DIFFERENCE(prepared-first): Zeek ends the nodes that run, and finds out then.
     pub(super) fn prepare(&mut self, turn: &mut Turn<'_>) -> bool {
+        // It was prepared when its roll-out began.
+        let is_finished = self.finishes_rollout();
         let deployment = self.deployment.as_mut();
-        let Some(deployment) = deployment.filter(|deployment| deployment.is_to_be_prepared()) else {
+        let Some(deployment) =
+            deployment.filter(|deployment| !is_finished && deployment.is_to_be_prepared())
+        else {
             return false;
         };
         let deployed = self.configurations.deployed.as_deref();

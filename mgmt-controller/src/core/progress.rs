@@ -36,7 +36,7 @@ pub(super) fn errors(results: &[ResultRecord]) -> Vec<String> {
     results
         .iter()
         .filter(of_all)
-        .map(|result| reason(result, None))
+        .map(|result| reason_of(result, None))
         .collect()
 }
 
@@ -54,7 +54,7 @@ fn instances(
                 of_instances
                     .entry(instance)
                     .or_default()
-                    .push(reason(result, None));
+                    .push(reason_of(result, None));
             }
             _ => {}
         }
@@ -71,7 +71,7 @@ fn instances(
         let nodes = nodes_on.get(name).into_iter().flatten().map(|node| {
             let (state, reason) = match of_nodes.get(&node.name) {
                 Some(result) if result.success => (Progress::Up, None),
-                Some(result) => (Progress::Failed, Some(reason(result, reasons.as_deref()))),
+                Some(result) => (Progress::Failed, Some(reason_of(result, reasons.as_deref()))),
                 None => (state_of_rest, reason_of_rest.clone()),
             };
             let node = text(&node.name);
@@ -92,7 +92,7 @@ fn instances(
 
 /// Why something has failed: what its result says, with the last line that a node wrote, if the error does not quote it. What a result does not say its
 /// instance may.
-fn reason(result: &ResultRecord, of_instance: Option<&str>) -> String {
+pub(super) fn reason_of(result: &ResultRecord, of_instance: Option<&str>) -> String {
     let error = result.error.as_ref();
     let error = error.map(|error| error.excerpt(MESSAGE_BYTES_MAX).to_string());
     let outputs = result.data.clone();

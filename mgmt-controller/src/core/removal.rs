@@ -31,6 +31,9 @@ impl Cluster {
                 "configuration {id} is deployed in cluster {name}: deploy an empty configuration in it first, then delete it"
             ));
         }
+        if let Some(reason) = self.rolls_out() {
+            return conflict(reason);
+        }
         if self.deployment.is_some() || !self.writes.is_empty() {
             return conflict(format!(
                 "a configuration of cluster {name} is being deployed or stored: wait until that has ended, then try again"

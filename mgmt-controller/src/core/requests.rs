@@ -39,6 +39,10 @@ impl Cluster {
                     self.told_all(turn, asking);
                     continue;
                 }
+                Pending::Step(instance) => {
+                    self.step_due(turn, &reqid, &instance);
+                    continue;
+                }
                 Pending::Agents(fanout) => (fanout.timed_out(&reqid), Logged::Pending),
                 Pending::Staging { .. } => (vec![timed_out(&reqid)], Logged::Finished),
                 Pending::Timeout => (vec![timed_out(&reqid)], Logged::Id),
@@ -96,7 +100,7 @@ impl Cluster {
             }
             return;
         }
-        let fanout = self.members.ask(turn, instances, results, request);
+        let fanout = self.members.ask(turn, instances, results, |reqid, _| request(reqid));
         self.await_answer(turn, key, Pending::Agents(fanout));
     }
 

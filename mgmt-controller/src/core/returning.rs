@@ -35,6 +35,7 @@ impl Cluster {
             }
         }
         self.ask_for_states(turn, name.clone());
+        self.roll(turn);
     }
 
     /// As in Zeek, an instance gets the deployed configuration when all are there.

@@ -7,10 +7,10 @@ use mgmt_api::{Configuration, Instance};
 use rusqlite::{Row, TransactionBehavior, params};
 
 use super::{
-    StoreError, UnreadableRow, WriteError,
+    StoreError, UnreadableRow, WriteError, rollouts,
     sqlite::{Store, bytes_of, decode, encode, set_aside},
 };
-use crate::core::{Changes, ClusterName, Configurations, Slot};
+use crate::core::{Changes, ClusterName, Configurations, RolloutChange, Slot};
 
 const TABLE: &str = "mgmt_clusters";
 
@@ -42,6 +42,7 @@ impl Store {
         transaction.execute_batch(SCHEMA)?;
         if changes.is_removal {
             transaction.execute("delete from mgmt_clusters where cluster = ?1", [&name])?;
+            rollouts::write(&transaction, Some(cluster), &RolloutChange::Ended)?;
             return Ok(transaction.commit()?);
         }
         transaction.execute("insert or ignore into mgmt_clusters(cluster) values(?1)", [&name])?;
@@ -55,6 +56,9 @@ impl Store {
             }
             let update = format!("update mgmt_clusters set {column} = ?2 where cluster = ?1");
             transaction.execute(&update, params![name, &encode(configuration)?[..]])?;
+        }
+        if let Some(change) = &changes.rollout {
+            rollouts::write(&transaction, Some(cluster), change)?;
         }
         if let Some(dismissed) = &changes.dismissed {
             let dismissed: Vec<&Instance> = dismissed.iter().collect();

@@ -10,6 +10,7 @@
 //!   column, or null there, in a store of version 0.1;
 //! * `mgmt_clusters(cluster, staged, ready, deployed, dismissed)`: the clusters besides `default`, in the same bytes;
 //! * `mgmt_identity(identity, generation)`: one row, by which agents know the controller ([`ControllerId`]); made at the first start;
+//! * `mgmt_rollouts(cluster, rollout)`: the roll-outs under way, as JSON;
 //! * `mgmt_unreadable(key, value, reason)`: rows that we could not read and then had to replace.
 //!
 //! DIFFERENCE(store-durability): Zeek sets no pragmas. We use `synchronous = EXTRA`, which SQLite's default FULL lacks in one point: with
@@ -22,6 +23,7 @@ mod identity;
 mod image;
 mod inspect;
 mod report;
+mod rollouts;
 mod sqlite;
 #[cfg(test)]
 mod tests;
@@ -136,6 +138,9 @@ pub enum WriteError {
     /// The file was moved away or deleted while we had it open. SQLite calls it read-only.
     #[error("the file was moved or deleted; put it back, or restart the controller to begin a new one")]
     Moved,
+    /// A roll-out is not representable as JSON: the name of an environment variable is not UTF-8.
+    #[error("cannot encode the roll-out: {0}")]
+    Json(serde_json::Error),
     /// A configuration is not representable in Broker's data model.
     #[error("cannot encode the configuration: {0}")]
     Data(#[from] data::DataError),

@@ -23,8 +23,10 @@ use rusqlite::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{FILE_NAME, Persist, Restored, StoreError, UnreadableRow, WriteError, check_restored};
-use crate::core::{Changes, Slot};
+use super::{
+    FILE_NAME, Persist, Restored, StoreError, UnreadableRow, WriteError, check_restored, rollouts,
+};
+use crate::core::{Changes, DEFAULT, Slot};
 
 /// The Broker release whose format we write; kept in the file, never checked by Broker.
 pub(super) const BROKER_VERSION: &str = "2.8.0";
@@ -98,6 +100,9 @@ impl Store {
         )?;
         if let Some(dismissed) = dismissed {
             write_dismissed(&transaction, dismissed)?;
+        }
+        if let Some(change) = &changes.rollout {
+            rollouts::write(&transaction, None, change)?;
         }
         for (slot, configuration) in entries {
             let key = encode(slot)?;
@@ -188,6 +193,12 @@ impl Store {
         };
         restored.configurations.dismissed = self.dismissed()?;
         (restored.clusters, restored.unreadable) = self.clusters()?;
+        let (mut rollouts, unreadable) = self.rollouts()?;
+        restored.unreadable.extend(unreadable);
+        restored.configurations.rollout = rollouts.remove(DEFAULT);
+        for (name, configurations) in &mut restored.clusters {
+            configurations.rollout = rollouts.remove(name.as_str());
+        }
         match self.identity()? {
             Some(Ok(identity)) => restored.identity = Some(identity),
             Some(Err(row)) => restored.unreadable.push(row),

@@ -8,10 +8,11 @@ mod link;
 mod listeners;
 mod status;
 
-use std::{env, ffi::OsString, fs, path::Path, process::ExitCode};
+use std::{env, ffi::OsString, fs, path::Path, process::ExitCode, time::Duration};
 
 use broker_codec::data::ZeekString;
 use mgmt_api::NodeConfig;
+use tokio::time::timeout;
 
 use crate::{
     Failure, NODE_VARIABLE, NodeBehaviour, Release, SUPERVISOR_VARIABLE, SupervisorBehaviour,
@@ -73,9 +74,16 @@ pub(crate) fn run(program: &[OsString], command_line: &CommandLine) -> Result<Ex
         cluster,
         ..NodeConfig::default()
     };
+    let crashes_after = behaviour.crashes_after.map(Duration::from_millis);
     let outcome = runtime.block_on(async {
         let link = Link::start(config, behaviour, release, &supervisor.zeek_version, command_line)?;
-        link.serve(&status).await
+        match crashes_after {
+            None => link.serve(&status).await,
+            Some(time) => match timeout(time, link.serve(&status)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Ok(ExitCode::FAILURE),
+            },
+        }
     });
     drop(listeners);
     outcome
