@@ -2,11 +2,13 @@
 //! request takes.
 //! docs/http.md says how a change says what it rests on.
 
+mod revisions;
+
 use broker_codec::data::ZeekString;
 use mgmt_api::operator::{
     Changed, ClusterRequest, ClusterStatus, Clusters, ConfigurationFile, Deployment, Deployments, Event,
-    Expected, NodeHistory, NodeName, Outputs, Selection, Staged, Station, Values, diff::Difference,
-    entity_tag,
+    Expected, NewDeployment, NodeHistory, NodeName, Outputs, Selection, Staged, Station, Values,
+    diff::Difference, entity_tag,
 };
 use mgmt_daemon::http::{
     Answer, Door, Problem, Routes,
@@ -53,6 +55,7 @@ pub(crate) fn routes(feed: Feed, page: Page, issuing: Issuing) -> Routes<Door<Re
         .merge(sd::routes())
         .merge(events::routes(feed))
         .merge(authority::routes::routes(issuing))
+        .merge(revisions::routes())
         .merge(mgmt_daemon::routes!(
             clusters,
             delete_cluster,
@@ -187,21 +190,27 @@ async fn stage(operator: Operator, Path(cluster): Path<String>, headers: HeaderM
         ("If-Match" = Option<String>, Header, description = "The `ETag` of the configuration that the change takes to be deployed"),
         ("If-None-Match" = Option<String>, Header, description = "`*` if the change takes nothing to be deployed"),
     ),
+    request_body = Option<NewDeployment>,
     responses(
         (
             status = 202,
             body = Deployment,
             description = "It has begun",
             headers(("Location" = String, description = "The path of the deployment")),
-        ), (status = 409), (status = 412), (status = 428)),
+        ), (status = 409), (status = 412), (status = 422), (status = 428)),
 )]
 async fn deploy(
     operator: Operator,
     Path(cluster): Path<String>,
     headers: HeaderMap,
+    body: Bytes,
 ) -> Result<impl IntoResponse, Problem> {
     let expected = expected(&headers)?;
-    let request = ClusterRequest::Deploy { expected };
+    let new = match &body[..] {
+        [] => NewDeployment::default(),
+        _ => read_body(body).await?,
+    };
+    let request = ClusterRequest::Deploy { expected, new };
     let answer = operator.asks(Request::Of(cluster.clone(), request)).await?;
     // The cluster is one that there is, and the id the controller's own.
     let id = id_of(&answer)?;

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use super::{
     agent::{HttpAddress, NodeReport},
     configuration::{ConfigurationFile, Expected, Station},
+    deployment::NewDeployment,
     request::{NodeName, Selection},
 };
 
@@ -38,11 +39,17 @@ pub enum ClusterRequest {
     Deploy {
         /// Without, it is refused.
         expected: Option<Expected>,
+        #[serde(default)]
+        new: NewDeployment,
     },
     /// The latest [`Deployments`](super::deployment::Deployments).
     Deployments,
     /// The [`Deployment`](super::deployment::Deployment) of this id.
     Deployment(String),
+    /// The [`Revisions`](super::revision::Revisions) that there are.
+    Revisions,
+    /// The [`Revision`](super::revision::Revision) of this number, with its configuration.
+    Revision(String),
     /// The value of an identifier of Zeek's in a node, or in all: [`Values`].
     Variable { id: String, node: Option<String> },
     /// The cluster is to go, with what is staged in it; refused while something is deployed: nothing [`Changed`](super::request::Changed).

@@ -11,6 +11,16 @@ pub struct Deployments {
     pub deployments: Vec<DeploymentSummary>,
 }
 
+/// What an operator says of a deployment that is to begin.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NewDeployment {
+    /// Why, for those who look at the [revisions](super::revision::Revisions) later: one line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 256)]
+    pub note: Option<String>,
+}
+
 /// A deployment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
@@ -38,6 +48,9 @@ pub struct DeploymentSummary {
     pub ended: Option<String>,
     /// Whether its configuration is the deployed one, or was: what has failed since then does not change that.
     pub is_accepted: bool,
+    /// The number of its configuration among the [revisions](super::revision::Revisions), if it is accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u32>,
     /// Why it has failed, as far as that is of no instance.
     pub errors: Vec<String>,
 }

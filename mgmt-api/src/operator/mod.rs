@@ -14,6 +14,7 @@ mod event;
 mod history;
 mod plain;
 mod request;
+mod revision;
 mod token;
 mod verdict;
 mod vitals;
@@ -24,7 +25,8 @@ pub use cluster::{
 };
 pub use configuration::{ConfigurationFile, Expected, InstanceEntry, NodeEntry, Staged, Station, entity_tag};
 pub use deployment::{
-    Deployment, DeploymentState, DeploymentSummary, Deployments, InstanceProgress, NodeProgress, Progress,
+    Deployment, DeploymentState, DeploymentSummary, Deployments, InstanceProgress, NewDeployment,
+    NodeProgress, Progress,
 };
 pub use event::{Event, EventKind, RESET};
 pub use history::{Moment, NodeHistory};
@@ -32,6 +34,7 @@ pub use request::{
     About, Changed, Failure, HISTORY, NodeName, NotDone, NotDoneKind, OUTPUTS, Program, Reloaded, START,
     STATUS, STOP, Selection, text, written,
 };
+pub use revision::{NOTE_BYTES_MAX, Revision, RevisionSummary, Revisions, check_note};
 pub use token::{MadeToken, NewToken, Token, Tokens, Whoami};
 pub use verdict::{Verdict, counted, first_of, warnings_of_controller};
 pub use vitals::{ClusterVitals, NodeVitals, Vitals};

@@ -64,6 +64,8 @@ const fn role_for(request: &ClusterRequest) -> Role {
         | ClusterRequest::Configuration(_)
         | ClusterRequest::Deployments
         | ClusterRequest::Deployment(_)
+        | ClusterRequest::Revisions
+        | ClusterRequest::Revision(_)
         | ClusterRequest::Variable { .. } => Role::Read,
         ClusterRequest::Stop(_)
         | ClusterRequest::Start(_)
@@ -79,7 +81,7 @@ mod tests {
     use mgmt_api::{
         Proof, Transport,
         access::Grant,
-        operator::{ConfigurationFile, NodeName, NotDoneKind, Selection, Station},
+        operator::{ConfigurationFile, NewDeployment, NodeName, NotDoneKind, Selection, Station},
     };
 
     use super::*;
@@ -96,6 +98,8 @@ mod tests {
             (ClusterRequest::Configuration(Station::Deployed), Role::Read),
             (ClusterRequest::Deployments, Role::Read),
             (ClusterRequest::Deployment("1".into()), Role::Read),
+            (ClusterRequest::Revisions, Role::Read),
+            (ClusterRequest::Revision("1".into()), Role::Read),
             (
                 ClusterRequest::Variable {
                     id: "Site::local_nets".into(),
@@ -113,7 +117,13 @@ mod tests {
                 },
                 Role::Deploy,
             ),
-            (ClusterRequest::Deploy { expected: None }, Role::Deploy),
+            (
+                ClusterRequest::Deploy {
+                    expected: None,
+                    new: NewDeployment::default(),
+                },
+                Role::Deploy,
+            ),
             (ClusterRequest::Remove, Role::Admin),
         ]
     }

@@ -14,11 +14,11 @@ use super::{
     deployment::Deployment,
     deployments::Deployments,
     heard::Heard,
-    input::{Input, Listener, WriteId},
+    input::{Input, Listener, RecallId, WriteId},
     membership::Membership,
     owners::Claims,
     peers::{CheckedIn, LostName, Peering},
-    pending::{AfterWrite, Key, Logged, Pending, Write},
+    pending::{AfterWrite, Key, Logged, Pending, Recall, Write},
     settings::Settings,
     turn::{About, Follow, Turn},
 };
@@ -40,6 +40,8 @@ pub(super) struct Cluster {
     pub(super) deployment: Option<Deployment>,
     pub(super) deployments: Deployments,
     pub(super) writes: BTreeMap<WriteId, Write>,
+    /// The configurations of revisions that are fetched from the store.
+    pub(super) recalls: BTreeMap<RecallId, Recall>,
     /// The requests of clients that stand for those of operators: by their ids, what operators get their answers under, if they have none yet.
     pub(super) operators: BTreeMap<ZeekString, Option<u64>>,
     /// When the deployed configuration was stored as that, if that was by this controller.
@@ -58,6 +60,7 @@ impl Cluster {
             deployment: None,
             deployments: Deployments::default(),
             writes: BTreeMap::new(),
+            recalls: BTreeMap::new(),
             operators: BTreeMap::new(),
             deployed_at: None,
             heard: Heard::default(),
@@ -120,6 +123,7 @@ impl Cluster {
             Input::Operator { .. }
             | Input::Clusters { .. }
             | Input::Persisted { .. }
+            | Input::Recalled { .. }
             | Input::Vitals { .. }
             | Input::Host(_)
             | Input::Tick
@@ -159,7 +163,9 @@ impl Cluster {
     pub(super) fn is_void(&self) -> bool {
         let mut slots = Slot::ALL.into_iter();
         slots.all(|slot| self.configurations.get(slot).is_none())
+            && self.configurations.revisions.is_empty()
             && self.writes.is_empty()
+            && self.recalls.is_empty()
             && self.deployment.is_none()
             && self.requests.deadline().is_none()
     }

@@ -3,7 +3,10 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 use mgmt_api::{Configuration, Instance};
 use serde::{Deserialize, Serialize};
 
-use super::cluster_name::ClusterName;
+use super::{
+    cluster_name::ClusterName,
+    revisions::{Recorded, Revision, Revisions},
+};
 
 /// The stations of a configuration (`Management::Controller::Runtime::ConfigState`). The serde names are the keys in
 /// Zeek's store.
@@ -51,6 +54,9 @@ pub struct Configurations {
     /// differ.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub dismissed: BTreeSet<Instance>,
+    /// What has been deployed, without the configurations.
+    #[serde(default, skip_serializing_if = "Revisions::is_empty")]
+    pub revisions: Revisions,
 }
 
 /// What is to become durable, all of it or nothing.
@@ -66,6 +72,9 @@ pub struct Changes {
     /// What takes the place of [`Configurations::dismissed`], if that changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dismissed: Option<BTreeSet<Instance>>,
+    /// The revisions that come and go.
+    #[serde(default, skip_serializing_if = "Recorded::is_empty")]
+    pub recorded: Recorded,
 }
 
 impl Configurations {
@@ -79,6 +88,12 @@ impl Configurations {
         if let Some(dismissed) = changes.dismissed {
             self.dismissed = dismissed;
         }
+        self.revisions.apply(changes.recorded);
+    }
+
+    /// The revision that is deployed, if what is deployed has a number.
+    pub fn deployed_revision(&self) -> Option<&Revision> {
+        self.revisions.of(self.deployed.as_deref()?)
     }
 
     pub fn get(&self, slot: Slot) -> Option<&Configuration> {

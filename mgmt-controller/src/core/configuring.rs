@@ -9,8 +9,8 @@ use broker_codec::{
 use mgmt_api::{
     ClientRequest, Level, MESSAGE_BYTES_MAX, Principal, RequestKind, ResultRecord,
     operator::{
-        Changed, ConfigurationFile, Expected, Failure, NotDone, NotDoneKind, Staged, Station, entity_tag,
-        text, written,
+        Changed, ConfigurationFile, Expected, Failure, NewDeployment, NotDone, NotDoneKind, Staged, Station,
+        check_note, entity_tag, text, written,
     },
 };
 
@@ -93,8 +93,10 @@ impl Cluster {
         id: u64,
         principal: &Principal,
         expected: Option<&Expected>,
+        NewDeployment { note }: NewDeployment,
     ) {
-        let ready = match self.deployable(turn, expected) {
+        let checked = note.as_deref().map_or(Ok(()), check_note);
+        let ready = match checked.and_then(|()| self.deployable(turn, expected)) {
             Ok(ready) => ready,
             Err(refusal) => return answer(turn, id, Err(refusal)),
         };
@@ -102,6 +104,8 @@ impl Cluster {
         turn.report(Level::Info, About::Cluster, message);
         let reqid = turn.ids.next_id();
         self.operators.insert(reqid.clone(), Some(id));
+        self.deployments
+            .note(&reqid, note.filter(|note| !note.is_empty()));
         let request = ClientRequest::Deploy { reqid: reqid.clone() };
         self.request(turn, principal, request, false);
         // What comes of it the operator asks for.

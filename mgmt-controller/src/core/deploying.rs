@@ -138,8 +138,10 @@ impl Cluster {
         } else {
             self.members.instances.dismissed.clone()
         };
+        let config = Arc::clone(&deployment.config);
         let changes = Changes {
-            entries: vec![(Slot::Deployed, Arc::clone(&deployment.config))],
+            recorded: self.recorded(turn, &config),
+            entries: vec![(Slot::Deployed, config)],
             dismissed: Some(dismissed.into_values().collect()),
             ..Changes::default()
         };
@@ -153,6 +155,7 @@ impl Cluster {
         };
         match deployment.stored(outcome, self.configurations.deployed.as_ref()) {
             Stored::GoesOn { is_accepted } => {
+                deployment.revision = self.configurations.deployed_revision().map(|of| of.number);
                 let without_instances = deployment.config.instances.is_empty();
                 if !without_instances && !self.requests.contains(&deployment.key) {
                     self.as_own(turn);

@@ -47,6 +47,8 @@ pub(super) struct Deployment {
     is_prepared: bool,
     /// By what its nodes would talk, as agents say that have looked.
     pub(super) backends: BTreeSet<ZeekString>,
+    /// The number of its revision, when that is the deployed one.
+    pub(super) revision: Option<u32>,
     /// Whether agents have become ready too late to be asked: then everything is deployed once more.
     pub(super) again: bool,
 }
@@ -121,6 +123,7 @@ impl Deployment {
             is_new,
             is_prepared: false,
             backends: BTreeSet::new(),
+            revision: None,
             again: false,
         }
     }

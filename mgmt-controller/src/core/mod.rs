@@ -16,6 +16,9 @@
 //!   collected; that the deployed one is handed out again to agents that return is the same thing without a client. What it wants done,
 //!   the cluster does ([`deploying`]).
 //!
+//! Each configuration that became the deployed one is a revision ([`revisions`]), of which only the store has the configuration: it is fetched there by
+//! [`Action::Recall`] ([`revised`]).
+//!
 //! A configuration is written in two halves: [`Action::Persist`] asks for it, [`Input::Persisted`] tells how it went.
 //! Only then does the controller's own state change and the client get its answer, so nothing is announced that a
 //! crash could undo. Other requests go on meanwhile and see what is durable.
@@ -61,6 +64,8 @@ mod refused;
 mod removal;
 mod requests;
 mod returning;
+mod revised;
+mod revisions;
 mod settings;
 mod skew;
 mod staging;
@@ -80,6 +85,8 @@ pub use configurations::{Changes, Configurations, Slot};
 pub use controller::Controller;
 pub use deployment::DEPLOYMENT_FIFTHS;
 pub use deployments::DEPLOYMENTS_MAX;
-pub use input::{Input, Listener, WriteId};
+pub use input::{Input, Listener, RecallId, WriteId};
 pub use peers::{INSTANCE_NAME_BYTES_MAX, REFUSED_HELLOS_MAX};
+pub use revised::RECALLS_MAX;
+pub use revisions::{REVISIONS_BYTES_MAX, REVISIONS_MAX, Recorded, Revision, Revisions, sealed};
 pub use settings::{AbsentInstances, Settings};

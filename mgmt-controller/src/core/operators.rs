@@ -50,9 +50,11 @@ impl Cluster {
                 Ok(()) => return self.stage_of_operator(turn, id, principal, configuration),
                 Err(refusal) => Err(refusal),
             },
-            ClusterRequest::Deploy { expected } => {
-                return self.deploy_of_operator(turn, id, principal, expected.as_ref());
+            ClusterRequest::Deploy { expected, new } => {
+                return self.deploy_of_operator(turn, id, principal, expected.as_ref(), new);
             }
+            ClusterRequest::Revisions => return answer(turn, id, self.told_of_revisions()),
+            ClusterRequest::Revision(number) => return self.recall(turn, id, &number),
             ClusterRequest::Deployments => return answer(turn, id, self.told_of_deployments(turn)),
             ClusterRequest::Deployment(reqid) => {
                 return answer(turn, id, self.told_of_deployment(turn, reqid.as_bytes()));

@@ -23,8 +23,11 @@ use rusqlite::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{FILE_NAME, Persist, Restored, StoreError, UnreadableRow, WriteError, check_restored};
-use crate::core::{Changes, Slot};
+use super::{
+    FILE_NAME, Persist, Restored, StoreError, UnreadableRow, WriteError, check_restored,
+    revisions::write_revisions,
+};
+use crate::core::{Changes, ClusterName, Slot};
 
 /// The Broker release whose format we write; kept in the file, never checked by Broker.
 pub(super) const BROKER_VERSION: &str = "2.8.0";
@@ -90,6 +93,7 @@ impl Store {
             return self.write_cluster(cluster, changes);
         }
         let (entries, dismissed) = (&changes.entries, &changes.dismissed);
+        let default = ClusterName::default_cluster();
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -113,6 +117,7 @@ impl Store {
                 .prepare_cached("replace into mgmt_rows(key, sha256) values(?, ?)")?
                 .execute(params![&key[..], &Sha256::digest(&value)[..]])?;
         }
+        write_revisions(&transaction, default.as_str(), &changes.recorded)?;
         transaction.commit()?;
         let keys: Vec<_> = entries.iter().filter_map(|(slot, _)| encode(slot).ok()).collect();
         self.unreadable
@@ -188,6 +193,16 @@ impl Store {
         };
         restored.configurations.dismissed = self.dismissed()?;
         (restored.clusters, restored.unreadable) = self.clusters()?;
+        let (revisions, unreadable) = self.revisions()?;
+        restored.unreadable.extend(unreadable);
+        for (cluster, revisions) in revisions {
+            // An earlier release deletes a cluster and leaves its revisions, which go when there is one of that name again.
+            let of_cluster = restored.clusters.get_mut(&cluster);
+            let default = cluster.is_default().then_some(&mut restored.configurations);
+            if let Some(configurations) = of_cluster.or(default) {
+                configurations.revisions = revisions;
+            }
+        }
         match self.identity()? {
             Some(Ok(identity)) => restored.identity = Some(identity),
             Some(Err(row)) => restored.unreadable.push(row),
@@ -272,13 +287,7 @@ impl Store {
         row: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<C, StoreError> {
         let read = || -> rusqlite::Result<C> {
-            let exists = "select 1 from sqlite_master where type = 'table' and name = ?";
-            if self
-                .connection
-                .query_row(exists, [table], |_| Ok(()))
-                .optional()?
-                .is_none()
-            {
+            if !has_table(&self.connection, table)? {
                 return Ok(C::default());
             }
             self.connection.prepare(query)?.query_map([], row)?.collect()
@@ -289,6 +298,11 @@ impl Store {
     pub(super) fn error(&self, operation: &'static str, source: rusqlite::Error) -> StoreError {
         sqlite_error(&self.path, operation, source)
     }
+}
+
+pub(super) fn has_table(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
+    let exists = "select 1 from sqlite_master where type = 'table' and name = ?";
+    connection.prepare_cached(exists)?.exists([table])
 }
 
 fn connect(path: &Path) -> Result<Connection, StoreError> {
@@ -391,6 +405,11 @@ impl Persist for Store {
     fn persist(&mut self, changes: &Changes) -> Result<(), String> {
         let written = self.write(changes);
         written.map_err(|error| format!("{}: {error}", self.path.display()))
+    }
+
+    fn recall(&mut self, cluster: &ClusterName, number: u32) -> Result<Configuration, String> {
+        let recalled = self.configuration_of(cluster, number);
+        recalled.map_err(|error| format!("{}: {error}", self.path.display()))
     }
 
     fn bytes(&self) -> u64 {
