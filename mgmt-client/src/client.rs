@@ -66,6 +66,8 @@ pub(crate) enum ClientError {
     Lost { id: String, source: Box<ClientError> },
     #[error("{0}")]
     Untold(String),
+    #[error("{0}")]
+    NoRevision(String),
     #[error("another configuration was staged meanwhile: look at it with `mgmtctl config diff`")]
     Changed,
     #[error("cannot read {path}: {source}")]
@@ -82,6 +84,7 @@ impl ClientError {
             Self::Usage(_) | Self::Options(_) => Exit::Usage,
             Self::Refused { .. }
             | Self::Changed
+            | Self::NoRevision(_)
             | Self::Tls(_)
             | Self::Read { .. }
             | Self::TooLong { .. }
@@ -163,8 +166,9 @@ impl Client {
         &self,
         path: &str,
         expected: &Expected,
+        what: &impl Serialize,
     ) -> Result<T, ClientError> {
-        self.ask(resting_on(Request::post(path), expected), Bytes::new())
+        self.ask(resting_on(Request::post(path), expected), json(what)?)
             .await
     }
 

@@ -8,6 +8,7 @@ use std::{
 
 use broker_codec::data::escaped_lines;
 use mgmt_api::operator::{ConfigurationFile, Expected, Staged, Station, diff};
+use serde::Serialize;
 
 use crate::{
     Exit,
@@ -32,16 +33,22 @@ impl Daemon<'_> {
 
     async fn show_configuration(&self, station: Station) -> Result<Exit, ClientError> {
         let config: ConfigurationFile = self.client.get(&self.path_of_configuration(station)?).await?;
-        match as_cluster_file(&config) {
-            Ok(text) => self.show(&config, &text),
+        self.show_as_file(&config, &config);
+        Ok(Exit::Done)
+    }
+
+    /// Prints an answer whose configuration this is: that as a cluster file, if it can be one.
+    pub(crate) fn show_as_file(&self, answer: &impl Serialize, config: &ConfigurationFile) {
+        match as_cluster_file(config) {
+            Ok(text) => self.show(answer, &text),
+            Err(_) if self.options.json => show_json(answer),
             Err(reason) => {
                 note(&format!(
                     "JSON follows, as a cluster file has no place for this: {reason}"
                 ));
-                show_json(&config);
+                show_json(config);
             }
         }
-        Ok(Exit::Done)
     }
 
     async fn diff(&self, file: Option<&Path>) -> Result<Exit, ClientError> {
@@ -57,9 +64,18 @@ impl Daemon<'_> {
 
     /// Stages a configuration in place of whatever is deployed now.
     pub(crate) async fn stage(&self, config: &ConfigurationFile) -> Result<Staged, ClientError> {
-        let path = self.path_of_configuration(Station::Staged)?;
         let deployed = self.deployed().await?;
-        let expected = Expected::of(deployed.as_ref().map(|config| &config.id));
+        self.stage_after(deployed.as_ref(), config).await
+    }
+
+    /// Stages a configuration in place of one that is deployed, or of none.
+    pub(crate) async fn stage_after(
+        &self,
+        deployed: Option<&ConfigurationFile>,
+        config: &ConfigurationFile,
+    ) -> Result<Staged, ClientError> {
+        let path = self.path_of_configuration(Station::Staged)?;
+        let expected = Expected::of(deployed.map(|config| &config.id));
         self.client.put(&path, &expected, config).await
     }
 

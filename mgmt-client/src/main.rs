@@ -17,6 +17,7 @@
 //! | [`nodes`] | what commands about one node ask for, and say |
 //! | [`options`] | the command line |
 //! | [`place`] | where a daemon is asked |
+//! | [`revisions`] | what commands about revisions ask for, and say |
 //! | [`status`] | how `status` is shown, and what it means |
 //! | [`tls`] | TLS to a daemon |
 
@@ -35,6 +36,7 @@ mod manual;
 mod nodes;
 mod options;
 mod place;
+mod revisions;
 mod status;
 mod tls;
 

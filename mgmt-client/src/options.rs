@@ -1,5 +1,7 @@
 //! The command line.
 
+mod revisions;
+
 use std::path::{Path, PathBuf};
 
 use clap::{
@@ -8,6 +10,9 @@ use clap::{
 };
 use clap_complete::Shell;
 use mgmt_api::{ClusterRole, access::Role, operator::Station};
+
+pub(crate) use self::revisions::RevisionsCommand;
+use self::revisions::note;
 
 /// Operates clusters of Zeek through their controller, or one sensor through its agent.
 ///
@@ -106,6 +111,9 @@ pub(crate) enum Command {
         /// Do not ask
         #[arg(long)]
         yes: bool,
+        /// Why, for `mgmtctl history`
+        #[arg(long, value_name = "TEXT", value_parser = note)]
+        note: Option<String>,
     },
     /// Show the latest deployments, those of zeek-client too, by way of the controller
     Deployments {
@@ -113,6 +121,8 @@ pub(crate) enum Command {
         #[arg(value_name = "ID")]
         id: Option<String>,
     },
+    #[command(flatten)]
+    Revisions(RevisionsCommand),
     /// Show the cluster's configurations, by way of the controller
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -122,7 +132,7 @@ pub(crate) enum Command {
         #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 10)]
         lines: usize,
     },
-    /// Print what has a shell complete command lines, also names of nodes, instances and clusters, which the daemon is asked for
+    /// Print what has a shell complete command lines, also names of nodes, instances and clusters and numbers of revisions, which the daemon is asked for
     Completion {
         #[arg(value_name = "SHELL")]
         shell: Shell,
