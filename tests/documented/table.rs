@@ -221,6 +221,11 @@ pub(super) const BLOCKS: &[(&str, &str, How)] = &[
         Not("it runs Zeek's own agent"),
     ),
     (
+        "docs/revisions.md",
+        "$ mgmtctl deploy cluster.ini --note \"tuning, ticket 4711\"",
+        Here(scenes::tuned),
+    ),
+    (
         "docs/running.md",
         "cargo build --release --no-default-features -p mgmt-controller -p mgmt-agent -p mgmt-client",
         Not("scripts/check.sh and scripts/fresh-machine.sh build"),

@@ -70,6 +70,8 @@ get    /v1/clusters/{cluster}/configurations/deployed       there read
 get    /v1/clusters/{cluster}/deployments                   there read
 post   /v1/clusters/{cluster}/deployments                   there deploy
 get    /v1/clusters/{cluster}/deployments/{deployment}      there read
+get    /v1/clusters/{cluster}/revisions                     there read
+get    /v1/clusters/{cluster}/revisions/{revision}          there read
 get    /v1/clusters/{cluster}/variables/{id}                there read
 get    /v1/clusters/{cluster}/nodes/{node}/variables/{id}   there read
 get    /v1/clusters/{cluster}/nodes/{node}/outputs          there read

@@ -16,6 +16,7 @@ mod many;
 mod metrics;
 mod operated;
 mod ready;
+mod revisions;
 mod sensors;
 mod session;
 mod silent;

@@ -8,7 +8,6 @@ use rusqlite::{Row, TransactionBehavior, params};
 
 use super::{
     StoreError, UnreadableRow, WriteError,
-    revisions::{forget_revisions, write_revisions},
     sqlite::{Store, bytes_of, decode, encode, set_aside},
 };
 use crate::core::{Changes, ClusterName, Configurations, Slot};
@@ -43,14 +42,14 @@ impl Store {
         transaction.execute_batch(SCHEMA)?;
         if changes.is_removal {
             transaction.execute("delete from mgmt_clusters where cluster = ?1", [&name])?;
-            forget_revisions(&transaction, &name)?;
+            Self::forget_revisions(&transaction, &name)?;
             return Ok(transaction.commit()?);
         }
         let inserted =
             transaction.execute("insert or ignore into mgmt_clusters(cluster) values(?1)", [&name])?;
         if inserted > 0 {
             // Those of an earlier one of this name, which an earlier release has deleted.
-            forget_revisions(&transaction, &name)?;
+            Self::forget_revisions(&transaction, &name)?;
         }
         let replaces = |slot, row: &UnreadableRow| row.slot == Some(slot) && row.key == name.as_bytes();
         for (slot, configuration) in &changes.entries {
@@ -69,7 +68,7 @@ impl Store {
             let update = "update mgmt_clusters set dismissed = ?2 where cluster = ?1";
             transaction.execute(update, params![name, &dismissed[..]])?;
         }
-        write_revisions(&transaction, &name, &changes.recorded)?;
+        Self::write_revisions(&transaction, &name, &changes.recorded)?;
         transaction.commit()?;
         let is_replaced = |row: &UnreadableRow| changes.entries.iter().any(|(slot, _)| replaces(*slot, row));
         self.unreadable.retain(|row| !is_replaced(row));

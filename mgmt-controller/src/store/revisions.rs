@@ -21,61 +21,61 @@ const SCHEMA: &str = "create table if not exists mgmt_revisions(\
 /// What is read of a row.
 type Found = (Vec<u8>, Result<Revision, &'static str>);
 
-/// Writes the revisions that come, and removes those that go.
-pub(super) fn write_revisions(
-    transaction: &Transaction<'_>,
-    cluster: &str,
-    recorded: &Recorded,
-) -> Result<(), WriteError> {
-    if recorded.is_empty() {
-        return Ok(());
-    }
-    transaction.execute_batch(SCHEMA)?;
-    for number in &recorded.pruned {
-        let delete = "delete from mgmt_revisions where cluster = ?1 and number = ?2";
-        transaction
-            .prepare_cached(delete)?
-            .execute(params![cluster, number])?;
-    }
-    for (revision, configuration) in &recorded.added {
-        // A row that cannot be read may have the number.
-        let same = "cluster = ?1 and number = ?2";
-        let place = params![cluster, revision.number];
-        let exists = format!("select 1 from mgmt_revisions where {same}");
-        if transaction.prepare_cached(&exists)?.exists(place)? {
-            let reason = "its number is given to another revision";
-            let row = format!(
-                "select cluster, configuration from mgmt_revisions where cluster = ?1 and number = {}",
-                revision.number
-            );
-            set_aside(transaction, reason, &row, cluster)?;
-        }
-        let insert = "replace into mgmt_revisions(cluster, number, id, configuration, checksum, bytes, at, asked_by, note) \
-                      values(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-        transaction.prepare_cached(insert)?.execute(params![
-            cluster,
-            revision.number,
-            revision.configuration.as_bytes(),
-            &encode(configuration)?[..],
-            revision.checksum,
-            i64::try_from(revision.bytes).unwrap_or(i64::MAX),
-            revision.at.and_then(|at| i64::try_from(at).ok()),
-            revision.asked_by,
-            revision.note,
-        ])?;
-    }
-    Ok(())
-}
-
-/// Removes all revisions of a cluster.
-pub(super) fn forget_revisions(transaction: &Transaction<'_>, cluster: &str) -> rusqlite::Result<()> {
-    if has_table(transaction, TABLE)? {
-        transaction.execute("delete from mgmt_revisions where cluster = ?1", [cluster])?;
-    }
-    Ok(())
-}
-
 impl Store {
+    /// Writes the revisions that come, and removes those that go.
+    pub(super) fn write_revisions(
+        transaction: &Transaction<'_>,
+        cluster: &str,
+        recorded: &Recorded,
+    ) -> Result<(), WriteError> {
+        if recorded.is_empty() {
+            return Ok(());
+        }
+        transaction.execute_batch(SCHEMA)?;
+        for number in &recorded.pruned {
+            let delete = "delete from mgmt_revisions where cluster = ?1 and number = ?2";
+            transaction
+                .prepare_cached(delete)?
+                .execute(params![cluster, number])?;
+        }
+        for (revision, configuration) in &recorded.added {
+            // A row that cannot be read may have the number.
+            let same = "cluster = ?1 and number = ?2";
+            let place = params![cluster, revision.number];
+            let exists = format!("select 1 from mgmt_revisions where {same}");
+            if transaction.prepare_cached(&exists)?.exists(place)? {
+                let reason = "its number is given to another revision";
+                let row = format!(
+                    "select cluster, configuration from mgmt_revisions where cluster = ?1 and number = {}",
+                    revision.number
+                );
+                set_aside(transaction, reason, &row, cluster)?;
+            }
+            let insert = "replace into mgmt_revisions(cluster, number, id, configuration, checksum, bytes, at, asked_by, note) \
+                          values(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+            transaction.prepare_cached(insert)?.execute(params![
+                cluster,
+                revision.number,
+                revision.configuration.as_bytes(),
+                &encode(configuration)?[..],
+                revision.checksum,
+                i64::try_from(revision.bytes).unwrap_or(i64::MAX),
+                revision.at.and_then(|at| i64::try_from(at).ok()),
+                revision.asked_by,
+                revision.note,
+            ])?;
+        }
+        Ok(())
+    }
+
+    /// Removes all revisions of a cluster.
+    pub(super) fn forget_revisions(transaction: &Transaction<'_>, cluster: &str) -> rusqlite::Result<()> {
+        if has_table(transaction, TABLE)? {
+            transaction.execute("delete from mgmt_revisions where cluster = ?1", [cluster])?;
+        }
+        Ok(())
+    }
+
     /// The revisions without their configurations, and what of them cannot be read.
     pub(super) fn revisions(
         &self,

@@ -23,10 +23,7 @@ use rusqlite::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{
-    FILE_NAME, Persist, Restored, StoreError, UnreadableRow, WriteError, check_restored,
-    revisions::write_revisions,
-};
+use super::{FILE_NAME, Persist, Restored, StoreError, UnreadableRow, WriteError, check_restored};
 use crate::core::{Changes, ClusterName, Slot};
 
 /// The Broker release whose format we write; kept in the file, never checked by Broker.
@@ -117,7 +114,7 @@ impl Store {
                 .prepare_cached("replace into mgmt_rows(key, sha256) values(?, ?)")?
                 .execute(params![&key[..], &Sha256::digest(&value)[..]])?;
         }
-        write_revisions(&transaction, default.as_str(), &changes.recorded)?;
+        Self::write_revisions(&transaction, default.as_str(), &changes.recorded)?;
         transaction.commit()?;
         let keys: Vec<_> = entries.iter().filter_map(|(slot, _)| encode(slot).ok()).collect();
         self.unreadable

@@ -298,7 +298,6 @@ impl World {
                         (answered && !of_agent).into(),
                     );
                 }
-                // No operator asks for a revision.
                 Action::Report(_) | Action::Event(_) | Action::Recall { .. } => {}
                 Action::Answer { id, outcome } => self.operator_answered(id, outcome),
                 Action::Vitals { vitals, .. } => self.examined(&vitals),
