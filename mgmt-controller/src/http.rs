@@ -5,8 +5,8 @@
 use broker_codec::data::ZeekString;
 use mgmt_api::operator::{
     Changed, ClusterRequest, ClusterStatus, Clusters, ConfigurationFile, Deployment, Deployments, Event,
-    Expected, NodeHistory, NodeName, Outputs, Selection, Staged, Station, Values, diff::Difference,
-    entity_tag,
+    Expected, NewDeployment, NodeHistory, NodeName, Outputs, Plan, Selection, Staged, Station, Values,
+    diff::Difference, entity_tag,
 };
 use mgmt_daemon::http::{
     Answer, Door, Problem, Routes,
@@ -60,6 +60,7 @@ pub(crate) fn routes(feed: Feed, page: Page, issuing: Issuing) -> Routes<Door<Re
             staged,
             stage,
             deployed,
+            plan,
             deployments,
             deploy,
             deployment,
@@ -176,9 +177,25 @@ async fn stage(operator: Operator, Path(cluster): Path<String>, headers: HeaderM
     operator.asks(Request::Of(cluster, request)).await
 }
 
-/// Deploy what is staged
+/// Plan a deployment
 ///
-/// The answer comes when the deployment has begun; what becomes of it is at the place in `Location`.
+/// What it would do to each node, as agents say that look at their hosts. Nothing changes. The plan is deployed by its id.
+#[utoipa::path(
+    post,
+    path = "/v1/clusters/{cluster}/plans",
+    security(("bearer" = ["deploy"])),
+    request_body = ConfigurationFile,
+    responses((status = 200, body = Plan, description = "The plan"), (status = 409), (status = 422)),
+)]
+async fn plan(operator: Operator, Path(cluster): Path<String>, body: Bytes) -> Answered {
+    let request = ClusterRequest::Plan(read_body(body).await?);
+    operator.asks(Request::Of(cluster, request)).await
+}
+
+/// Deploy what is staged, or what was planned
+///
+/// The answer comes when the deployment has begun; what becomes of it is at the place in `Location`. A plan says itself what it rests on, and is refused
+/// if a deployment would do something else now.
 #[utoipa::path(
     post,
     path = "/v1/clusters/{cluster}/deployments",
@@ -187,6 +204,7 @@ async fn stage(operator: Operator, Path(cluster): Path<String>, headers: HeaderM
         ("If-Match" = Option<String>, Header, description = "The `ETag` of the configuration that the change takes to be deployed"),
         ("If-None-Match" = Option<String>, Header, description = "`*` if the change takes nothing to be deployed"),
     ),
+    request_body(content = Option<NewDeployment>, description = "Without, what is staged is deployed"),
     responses(
         (
             status = 202,
@@ -199,9 +217,16 @@ async fn deploy(
     operator: Operator,
     Path(cluster): Path<String>,
     headers: HeaderMap,
+    body: Bytes,
 ) -> Result<impl IntoResponse, Problem> {
-    let expected = expected(&headers)?;
-    let request = ClusterRequest::Deploy { expected };
+    let request = ClusterRequest::Deploy {
+        expected: expected(&headers)?,
+        deployment: if body.is_empty() {
+            NewDeployment::default()
+        } else {
+            read_body(body).await?
+        },
+    };
     let answer = operator.asks(Request::Of(cluster.clone(), request)).await?;
     // The cluster is one that there is, and the id the controller's own.
     let id = id_of(&answer)?;

@@ -3,11 +3,11 @@ use std::{
     sync::Arc,
 };
 
-use broker_codec::data::ZeekString;
+use broker_codec::{EndpointId, data::ZeekString};
 use counters::Counters;
 use mgmt_api::{
     API_VERSION, AgentMessage, Configuration, HostState, IdSource, NodeMessage, Now, OperatorRequest,
-    Principal, RequestTable, ResultRecord, WallClock,
+    Principal, RequestTable, ResultRecord, WallClock, link::Prepare,
 };
 
 use super::{
@@ -88,6 +88,8 @@ pub struct Agent {
     pub(super) archival_due: Option<Now>,
     /// A controller's request to look whether nodes could run, which is under way.
     pub(super) preparing: Option<Preparing>,
+    /// One of a deployment that waits meanwhile for a plan's to end.
+    pub(super) next_to_prepare: Option<(EndpointId, ZeekString, Prepare)>,
     /// When the last one came that was answered.
     pub(super) prepared_at: Option<Now>,
     /// The nodes that do not run until they are started: an operator has stopped them, or they have done their work.
@@ -135,6 +137,8 @@ pub(super) enum Purpose {
     Recover,
     /// A status, to see what is left after the agent was away.
     Restore,
+    /// A status, to say what a deployment would do.
+    Plan,
     /// A status, to answer this request.
     GetNodes(ZeekString),
     Create(ZeekString),
@@ -183,6 +187,7 @@ impl Agent {
             controller: None,
             archival_due: None,
             preparing: None,
+            next_to_prepare: None,
             prepared_at: None,
             stopped: BTreeSet::new(),
             done: BTreeSet::new(),

@@ -3,7 +3,7 @@
 use broker_codec::{EndpointId, data::ZeekString};
 use mgmt_api::{
     LinkMessage, OperatorRequest, Principal,
-    link::{LAUNCH, PREPARE, other_version, to_json},
+    link::{LAUNCH, PLAN, PREPARE, other_version, to_json},
     operator::{HISTORY, NotDone, NotDoneKind, OUTPUTS, START, STATUS, STOP},
 };
 use serde::Serialize;
@@ -22,7 +22,7 @@ impl Agent {
         match self.settings.supervise {
             Supervise::Zeek => &[PREPARE, STATUS, OUTPUTS, HISTORY],
             Supervise::Systemd | Supervise::Native => {
-                &[PREPARE, LAUNCH, STATUS, OUTPUTS, HISTORY, STOP, START]
+                &[PREPARE, LAUNCH, PLAN, STATUS, OUTPUTS, HISTORY, STOP, START]
             }
         }
     }

@@ -49,6 +49,7 @@ mod operator;
 pub mod order;
 mod outcome;
 mod pending;
+mod plan;
 mod prepare;
 mod program;
 mod reports;

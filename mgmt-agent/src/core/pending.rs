@@ -85,8 +85,12 @@ pub(super) struct Preparing {
     pub(super) peer: EndpointId,
     pub(super) reqid: ZeekString,
     pub(super) since: Now,
-    /// What is wrong by the configuration alone.
+    /// Whether the controller only plans.
+    pub(super) is_plan: bool,
+    /// What is wrong by the configuration alone; of a plan also what was found, while the Supervisor is asked which nodes run.
     pub(super) problems: Vec<Problem>,
+    /// By what nodes would talk to each other, likewise.
+    pub(super) backend: Option<ZeekString>,
     /// What is to be deployed, if the controller has said so.
     pub(super) configuration: Option<Configuration>,
 }

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use super::{
     agent::{HttpAddress, NodeReport},
     configuration::{ConfigurationFile, Expected, Station},
+    deployment::NewDeployment,
     request::{NodeName, Selection},
 };
 
@@ -36,9 +37,13 @@ pub enum ClusterRequest {
     },
     /// What is staged is to be deployed: the [`Deployment`](super::deployment::Deployment) has begun then.
     Deploy {
-        /// Without, it is refused.
+        /// Without, it is refused, unless a plan says more.
         expected: Option<Expected>,
+        #[serde(default)]
+        deployment: NewDeployment,
     },
+    /// What a deployment of this would do: a [`Plan`](super::plan::Plan).
+    Plan(ConfigurationFile),
     /// The latest [`Deployments`](super::deployment::Deployments).
     Deployments,
     /// The [`Deployment`](super::deployment::Deployment) of this id.

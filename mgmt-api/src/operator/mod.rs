@@ -25,10 +25,12 @@ pub use cluster::{
 };
 pub use configuration::{ConfigurationFile, Expected, InstanceEntry, NodeEntry, Staged, Station, entity_tag};
 pub use deployment::{
-    Deployment, DeploymentState, DeploymentSummary, Deployments, InstanceProgress, NodeProgress, Progress,
+    Deployment, DeploymentState, DeploymentSummary, Deployments, InstanceProgress, NewDeployment,
+    NodeProgress, Progress,
 };
 pub use event::{Event, EventKind, RESET};
 pub use history::{Moment, NodeHistory};
+pub use plan::{GroupPlan, InstancePlan, NodePlan, NodeProblem, Plan, Step};
 pub use request::{
     About, Changed, Failure, HISTORY, NodeName, NotDone, NotDoneKind, OUTPUTS, Program, Reloaded, START,
     STATUS, STOP, Selection, text, written,

@@ -69,6 +69,8 @@ const fn role_for(request: &ClusterRequest) -> Role {
         | ClusterRequest::Start(_)
         | ClusterRequest::Restart(_)
         | ClusterRequest::Stage { .. }
+        // Agents run Zeek for it.
+        | ClusterRequest::Plan(_)
         | ClusterRequest::Deploy { .. } => Role::Deploy,
         ClusterRequest::Remove => Role::Admin,
     }
@@ -79,7 +81,7 @@ mod tests {
     use mgmt_api::{
         Proof, Transport,
         access::Grant,
-        operator::{ConfigurationFile, NodeName, NotDoneKind, Selection, Station},
+        operator::{ConfigurationFile, NewDeployment, NodeName, NotDoneKind, Selection, Station},
     };
 
     use super::*;
@@ -113,7 +115,14 @@ mod tests {
                 },
                 Role::Deploy,
             ),
-            (ClusterRequest::Deploy { expected: None }, Role::Deploy),
+            (ClusterRequest::Plan(ConfigurationFile::default()), Role::Deploy),
+            (
+                ClusterRequest::Deploy {
+                    expected: None,
+                    deployment: NewDeployment::default(),
+                },
+                Role::Deploy,
+            ),
             (ClusterRequest::Remove, Role::Admin),
         ]
     }

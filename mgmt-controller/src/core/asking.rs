@@ -8,7 +8,7 @@ use mgmt_api::{
     operator::{Failure, NotDone},
 };
 
-use super::fanout::Fanout;
+use super::{fanout::Fanout, planning::Planning};
 
 /// A request that agents are asked for by the extension.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub(super) enum Wanted {
     },
     /// The states of nodes, for [`Heard`](super::heard::Heard).
     States,
+    /// What a deployment would do.
+    Plan(Box<Planning>),
     /// That these nodes of instances stop or start; and what is known not to work.
     Change(BTreeMap<ZeekString, Vec<String>>, Vec<Failure>),
 }

@@ -19,6 +19,7 @@ use super::{
     owners::Claims,
     peers::{CheckedIn, LostName, Peering},
     pending::{AfterWrite, Key, Logged, Pending, Write},
+    plans::Plans,
     settings::Settings,
     turn::{About, Follow, Turn},
 };
@@ -39,6 +40,7 @@ pub(super) struct Cluster {
     /// The one that is under way. Others are refused meanwhile.
     pub(super) deployment: Option<Deployment>,
     pub(super) deployments: Deployments,
+    pub(super) plans: Plans,
     pub(super) writes: BTreeMap<WriteId, Write>,
     /// The requests of clients that stand for those of operators: by their ids, what operators get their answers under, if they have none yet.
     pub(super) operators: BTreeMap<ZeekString, Option<u64>>,
@@ -57,6 +59,7 @@ impl Cluster {
             requests: RequestTable::new(),
             deployment: None,
             deployments: Deployments::default(),
+            plans: Plans::default(),
             writes: BTreeMap::new(),
             operators: BTreeMap::new(),
             deployed_at: None,
@@ -130,8 +133,10 @@ impl Cluster {
 
     pub(super) fn follow(&mut self, turn: &mut Turn<'_>, follow: Follow) {
         match follow {
-            Follow::Deploy { principal, reqid } => {
-                self.request(turn, &principal, ClientRequest::Deploy { reqid }, false);
+            Follow::Deploy { principal, reqid, .. } => {
+                let request = ClientRequest::Deploy { reqid: reqid.clone() };
+                self.request(turn, &principal, request, false);
+                self.answer_begun(turn, &reqid);
             }
             Follow::Agent { peer, topic, message } => self.agent_message(turn, peer, &topic, message),
         }

@@ -162,7 +162,7 @@ impl Clusters {
         }
         while let Some(follow) = turn.follows.pop_front() {
             let of = match &follow {
-                Follow::Deploy { .. } => ClusterName::default_cluster(),
+                Follow::Deploy { cluster, .. } => cluster.clone(),
                 Follow::Agent { peer, .. } => self.home_of(*peer),
             };
             self.act(turn, &of, |cluster, turn| cluster.follow(turn, follow));

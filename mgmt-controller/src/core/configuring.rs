@@ -104,27 +104,41 @@ impl Cluster {
         self.operators.insert(reqid.clone(), Some(id));
         let request = ClientRequest::Deploy { reqid: reqid.clone() };
         self.request(turn, principal, request, false);
-        // What comes of it the operator asks for.
-        if let Some(id) = self.operators.get_mut(&reqid).and_then(Option::take) {
-            answer(turn, id, self.told_of_deployment(turn, &reqid));
+        self.answer_begun(turn, &reqid);
+    }
+
+    /// Tells an operator that a deployment has begun, if that one is not answered yet. What comes of it the operator asks for.
+    pub(super) fn answer_begun(&mut self, turn: &mut Turn<'_>, reqid: &ZeekString) {
+        if let Some(id) = self.operators.get_mut(reqid).and_then(Option::take) {
+            answer(turn, id, self.told_of_deployment(turn, reqid));
         }
     }
 
     /// The id of the configuration that can be deployed now.
     fn deployable(&self, turn: &Turn<'_>, expected: Option<&Expected>) -> Result<ZeekString, NotDone> {
         self.is_as_expected(expected)?;
-        let conflict = |reason: String| NotDone::new(NotDoneKind::Conflict, reason);
-        if let Some(earlier) = &self.deployment {
-            let pending = earlier.still_pending(turn, &self.members, &self.settings);
-            let whose = match self.deployments.asked_by() {
-                Some(asked_by) => format!("{asked_by} has asked for another deployment"),
-                None => "the controller brings instances back to the deployed configuration".to_owned(),
-            };
-            return Err(conflict(format!("{whose}: {pending}")));
-        }
+        self.none_under_way(turn)?;
         let ready = self.configurations.ready.as_ref();
-        let ready = ready.ok_or_else(|| conflict("nothing is staged: stage a configuration first".into()))?;
-        Ok(ready.id.clone())
+        let nothing = || {
+            NotDone::new(
+                NotDoneKind::Conflict,
+                "nothing is staged: stage a configuration first",
+            )
+        };
+        Ok(ready.ok_or_else(nothing)?.id.clone())
+    }
+
+    /// Whether no deployment is under way.
+    pub(super) fn none_under_way(&self, turn: &Turn<'_>) -> Result<(), NotDone> {
+        let Some(earlier) = &self.deployment else {
+            return Ok(());
+        };
+        let pending = earlier.still_pending(turn, &self.members, &self.settings);
+        let whose = match self.deployments.asked_by() {
+            Some(asked_by) => format!("{asked_by} has asked for another deployment"),
+            None => "the controller brings instances back to the deployed configuration".to_owned(),
+        };
+        Err(NotDone::new(NotDoneKind::Conflict, format!("{whose}: {pending}")))
     }
 
     /// The deployment whose request had this id.

@@ -82,6 +82,13 @@ impl Deployments {
         self.running.as_ref().map(|begun| begun.asked_by.as_str())
     }
 
+    /// Who has deployed a configuration, if that is remembered.
+    pub(super) fn asker_of(&self, configuration: &str) -> Option<&str> {
+        let is_it = |told: &&Told| told.summary.configuration == configuration && told.summary.is_accepted;
+        let told = self.ended.iter().find(is_it);
+        told.map(|told| told.summary.asked_by.as_str())
+    }
+
     /// The one that is under way has ended, with these results.
     pub(super) fn end(&mut self, turn: &mut Turn<'_>, deployment: &Deployment, results: &[ResultRecord]) {
         let Some(begun) = self.running.take() else {

@@ -53,6 +53,8 @@ mod owners;
 mod ownership;
 mod peers;
 mod pending;
+mod planning;
+mod plans;
 mod ports;
 mod preparing;
 mod progress;

@@ -10,7 +10,10 @@ use mgmt_api::{
     AgentRequest, Level, LinkMessage, MESSAGE_BYTES_MAX, OperatorRequest, Principal, ResultRecord,
     link::from_json,
     log::some_of,
-    operator::{Changed, ClusterRequest, Failure, NodeName, NotDone, NotDoneKind, Selection, text, written},
+    operator::{
+        Changed, ClusterRequest, Failure, NewDeployment, NodeName, NotDone, NotDoneKind, Selection, text,
+        written,
+    },
 };
 
 use super::{
@@ -50,7 +53,12 @@ impl Cluster {
                 Ok(()) => return self.stage_of_operator(turn, id, principal, configuration),
                 Err(refusal) => Err(refusal),
             },
-            ClusterRequest::Deploy { expected } => {
+            ClusterRequest::Plan(configuration) => self.ask_for_plan(turn, id, configuration, None),
+            ClusterRequest::Deploy {
+                deployment: NewDeployment { plan: Some(plan) },
+                ..
+            } => self.ask_to_deploy_plan(turn, id, principal, plan),
+            ClusterRequest::Deploy { expected, .. } => {
                 return self.deploy_of_operator(turn, id, principal, expected.as_ref());
             }
             ClusterRequest::Deployments => return answer(turn, id, self.told_of_deployments(turn)),
@@ -278,10 +286,11 @@ impl Cluster {
     /// All agents that were asked have answered, or are not waited for any more.
     pub(super) fn told_all(&mut self, turn: &mut Turn<'_>, Asking { id, wanted, fanout }: Asking) {
         let late: Vec<ZeekString> = fanout.silent().cloned().collect();
-        let silent = |name| {
-            let reason = "its agent has not answered in time; it may still do what it was asked";
-            (name, Err(NotDone::new(NotDoneKind::Unavailable, reason)))
+        let reason = match wanted {
+            Wanted::Plan(_) => "its agent has not answered in time",
+            _ => "its agent has not answered in time; it may still do what it was asked",
         };
+        let silent = |name| (name, Err(NotDone::new(NotDoneKind::Unavailable, reason)));
         let mut told = fanout.into_results();
         told.extend(late.into_iter().map(silent));
         let outcome = match wanted {
@@ -303,6 +312,10 @@ impl Cluster {
                 self.history(turn, &instance, &node, told, is_remembered)
             }
             Wanted::States => return self.take_states(told),
+            Wanted::Plan(planning) => match id {
+                Some(id) => return self.planned(turn, id, *planning, told),
+                None => return,
+            },
             Wanted::Change(meant, failures) => written(&changed(&meant, told, failures)),
         };
         if let Some(id) = id {

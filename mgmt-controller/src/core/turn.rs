@@ -80,7 +80,11 @@ impl Writes {
 #[derive(Debug)]
 pub(super) enum Follow {
     /// A configuration was staged to be deployed.
-    Deploy { principal: Principal, reqid: ZeekString },
+    Deploy {
+        cluster: ClusterName,
+        principal: Principal,
+        reqid: ZeekString,
+    },
     /// What an agent cannot say is said in its place.
     Agent {
         peer: EndpointId,

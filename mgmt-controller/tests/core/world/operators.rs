@@ -6,8 +6,8 @@ use mgmt_api::{
     link::to_json,
     operator::{
         AgentStatus, Changed, ClusterRequest, ClusterStatus, ConfigurationFile, Deployment, DeploymentState,
-        Deployments, Expected, NodeHistory, NodeName, NotDone, NotDoneKind, Outputs, Progress, Selection,
-        Staged, Vitals,
+        Deployments, Expected, NewDeployment, NodeHistory, NodeName, NotDone, NotDoneKind, Outputs, Progress,
+        Selection, Staged, Vitals,
     },
 };
 use mgmt_controller::core::{DEPLOYMENTS_MAX, Input};
@@ -85,7 +85,10 @@ impl World {
                 configuration: ConfigurationFile::from(&self.random_configuration()),
                 expected,
             },
-            2 | 3 => ClusterRequest::Deploy { expected },
+            2 | 3 => ClusterRequest::Deploy {
+                expected,
+                deployment: NewDeployment::default(),
+            },
             _ => ClusterRequest::Deployments,
         }
     }
