@@ -50,7 +50,11 @@ pub(crate) async fn run(options: &Options) -> Result<Exit, ClientError> {
         Command::Logs { node, follow: true } => daemon.follow_logs(node).await,
         Command::Diag { node } => daemon.diagnose(node).await,
         Command::Print { id, nodes } => daemon.values(id, nodes).await,
-        Command::Deploy { file, yes } => daemon.deploy(file.as_deref(), *yes).await,
+        Command::Plan { file, exit_code } => daemon.plan(file, *exit_code).await,
+        Command::Deploy {
+            plan: Some(id), yes, ..
+        } => daemon.deploy_plan(id, *yes).await,
+        Command::Deploy { file, yes, .. } => daemon.deploy(file.as_deref(), *yes).await,
         Command::Deployments { id } => daemon.deployments(id.as_deref()).await,
         Command::Config(command) => daemon.config(command).await,
         Command::Events { lines } => daemon.events(*lines).await,

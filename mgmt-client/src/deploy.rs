@@ -39,7 +39,8 @@ impl Daemon<'_> {
         let (staged, deployed) = (self.staged().await?, self.deployed().await?);
         self.tell(&difference(&staged, deployed.as_ref()));
         if !yes {
-            if !is_wanted(&staged) {
+            let question = format!("Deploy configuration {}? [y/N] ", shown_id(&staged));
+            if !is_agreed(&question) {
                 self.tell(&format!(
                     "NOT deployed: configuration {} stays staged\n",
                     shown_id(&staged)
@@ -56,6 +57,11 @@ impl Daemon<'_> {
             .client
             .begin(&self.path_of_cluster("deployments")?, &expected)
             .await?;
+        self.show_end_of(begun).await
+    }
+
+    /// Follows a deployment that has begun, and says what has come of it.
+    pub(crate) async fn show_end_of(&self, begun: Deployment) -> Result<Exit, ClientError> {
         let id = begun.summary.id.clone();
         let ended = self.follow(begun).await;
         let ended = ended.map_err(|source| ClientError::Lost {
@@ -118,7 +124,7 @@ impl Daemon<'_> {
     }
 
     /// Says something to people: where the answer is JSON, beside it.
-    fn tell(&self, text: &str) {
+    pub(crate) fn tell(&self, text: &str) {
         if self.options.json {
             let _ = write!(io::stderr().lock(), "{}", escaped_lines(text));
         } else {
@@ -145,13 +151,12 @@ fn shown_id(config: &ConfigurationFile) -> String {
 }
 
 /// Asks on the terminal.
-fn is_wanted(staged: &ConfigurationFile) -> bool {
-    let question = format!("Deploy configuration {}? [y/N] ", shown_id(staged));
+pub(crate) fn is_agreed(question: &str) -> bool {
     let mut answer = String::new();
     let _ = write!(
         io::stderr().lock(),
         "{}",
-        escaped_lines(&question).trim_end_matches('\n')
+        escaped_lines(question).trim_end_matches('\n')
     );
     let _ = io::stdin().read_line(&mut answer);
     matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")

@@ -17,6 +17,7 @@
 //! | [`nodes`] | what commands about one node ask for, and say |
 //! | [`options`] | the command line |
 //! | [`place`] | where a daemon is asked |
+//! | [`plan`] | what commands about plans ask for, and say |
 //! | [`status`] | how `status` is shown, and what it means |
 //! | [`tls`] | TLS to a daemon |
 
@@ -35,6 +36,7 @@ mod manual;
 mod nodes;
 mod options;
 mod place;
+mod plan;
 mod status;
 mod tls;
 
@@ -51,6 +53,8 @@ enum Exit {
     Done = 0,
     /// It failed, or not all is as deployed.
     Failed = 1,
+    /// A plan has something to change.
+    Changes = 2,
     /// The daemon cannot be asked, or does not tell how all is.
     CannotTell = 3,
     /// The command line is wrong.

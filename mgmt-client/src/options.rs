@@ -11,7 +11,7 @@ use mgmt_api::{ClusterRole, access::Role, operator::Station};
 
 /// Operates clusters of Zeek through their controller, or one sensor through its agent.
 ///
-/// Exit codes: 0 done, all is as deployed; 1 failed, or not all is as deployed; 3 cannot tell, as the daemon cannot be asked, or
+/// Exit codes: 0 done, all is as deployed; 1 failed, or not all is as deployed; 2 plan --exit-code, with changes; 3 cannot tell, as the daemon cannot be asked, or
 /// does not tell status, instances or clusters; 64 wrong command line.
 #[derive(Debug, Parser)]
 #[command(name = "mgmtctl", version)]
@@ -98,11 +98,25 @@ pub(crate) enum Command {
         #[arg(value_name = "NODE")]
         nodes: Vec<String>,
     },
+    /// Show what a deployment would do to each node, as the agents say; nothing changes. The last line sums it up
+    ///
+    /// Exit codes: 0 it can be deployed; 1 a node could not run; 2 with --exit-code, there is something to change; 3 not known of all instances.
+    Plan {
+        /// A cluster file of zeek-client's, or JSON; - for standard input
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// End with 2 if there is something to change
+        #[arg(long)]
+        exit_code: bool,
+    },
     /// Deploy what is staged, by way of the controller, and follow it; the last line says what has come of it
     Deploy {
         /// A cluster file of zeek-client's, or JSON, to be staged first; - for standard input
-        #[arg(value_name = "FILE")]
+        #[arg(value_name = "FILE", conflicts_with = "plan")]
         file: Option<PathBuf>,
+        /// A plan, of which just that is done, or nothing if a deployment would do something else now
+        #[arg(long, value_name = "ID")]
+        plan: Option<String>,
         /// Do not ask
         #[arg(long)]
         yes: bool,
