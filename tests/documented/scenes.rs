@@ -36,6 +36,12 @@ pub(super) fn changed(site: &mut Site) {
     );
 }
 
+/// A file has another environment for a worker.
+pub(super) fn planned(site: &mut Site) {
+    deployed(site);
+    site.write("cluster.ini", &site.cluster("env = TUNING=high\n"));
+}
+
 /// A file names a script that is not there.
 pub(super) fn lacking(site: &mut Site) {
     deployed(site);

@@ -55,6 +55,11 @@ pub(super) const BLOCKS: &[(&str, &str, How)] = &[
     ),
     (
         "docs/mgmtctl.md",
+        "$ mgmtctl plan cluster.ini",
+        Here(scenes::planned),
+    ),
+    (
+        "docs/mgmtctl.md",
         "$ mgmtctl deploy cluster.ini",
         Here(scenes::lacking),
     ),

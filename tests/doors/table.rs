@@ -67,6 +67,7 @@ get    /v1/clusters/{cluster}/status                        there read
 get    /v1/clusters/{cluster}/configurations/staged         there read
 put    /v1/clusters/{cluster}/configurations/staged         there deploy    {"instances": [], "nodes": []}
 get    /v1/clusters/{cluster}/configurations/deployed       there read
+post   /v1/clusters/{cluster}/plans                         there deploy    {"instances": [], "nodes": []}
 get    /v1/clusters/{cluster}/deployments                   there read
 post   /v1/clusters/{cluster}/deployments                   there deploy
 get    /v1/clusters/{cluster}/deployments/{deployment}      there read

@@ -110,6 +110,7 @@ const FAILED: &[(&str, &str)] = &[
     ("stop logger", "Changed"),
     ("start logger", "Changed"),
     ("deploy cluster.ini --yes", "Deployment"),
+    ("plan cluster.ini", "Plan"),
     ("config show", "ConfigurationFile"),
     ("instances", "list of InstanceReport"),
     ("--cluster lab config stage lab.json", "Staged"),

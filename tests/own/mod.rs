@@ -15,6 +15,7 @@ mod lost;
 mod many;
 mod metrics;
 mod operated;
+mod planned;
 mod ready;
 mod sensors;
 mod session;
