@@ -3,11 +3,11 @@ use std::{
     sync::Arc,
 };
 
-use broker_codec::{EndpointId, data::ZeekString};
+use broker_codec::data::ZeekString;
 use counters::Counters;
 use mgmt_api::{
     API_VERSION, AgentMessage, Configuration, HostState, IdSource, NodeMessage, Now, OperatorRequest,
-    Principal, RequestTable, ResultRecord, WallClock, link::Prepare,
+    Principal, RequestTable, ResultRecord, WallClock,
 };
 
 use super::{
@@ -21,7 +21,7 @@ use super::{
     lives::Lives,
     node_spec::Cluster,
     nodes::{OwnNode, Tally},
-    pending::{Asker, Held, Key, Kind, Pending, Preparing},
+    pending::{Asker, Held, Key, Kind, Pending, Preparing, ToPrepare},
     program::Known,
     settings::Settings,
     starts::Starts,
@@ -89,7 +89,7 @@ pub struct Agent {
     /// A controller's request to look whether nodes could run, which is under way.
     pub(super) preparing: Option<Preparing>,
     /// One of a deployment that waits meanwhile for a plan's to end.
-    pub(super) next_to_prepare: Option<(EndpointId, ZeekString, Prepare)>,
+    pub(super) next_to_prepare: Option<ToPrepare>,
     /// When the last one came that was answered.
     pub(super) prepared_at: Option<Now>,
     /// The nodes that do not run until they are started: an operator has stopped them, or they have done their work.

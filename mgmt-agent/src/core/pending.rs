@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use broker_codec::{EndpointId, data::ZeekString};
 use mgmt_api::{
-    AgentMessage, AgentRequest, Configuration, Now, ResultRecord, link::Problem, operator::NotDone,
+    AgentMessage, AgentRequest, Configuration, Now, ResultRecord,
+    link::{Prepare, Problem},
+    operator::NotDone,
 };
 
 /// The requests that take time.
@@ -79,7 +81,17 @@ pub(super) enum Logged {
     Id(&'static str),
 }
 
-/// A controller's request to look whether nodes could run, which is under way.
+/// A controller's request to look whether nodes could run.
+#[derive(Debug)]
+pub(super) struct ToPrepare {
+    pub(super) peer: EndpointId,
+    pub(super) reqid: ZeekString,
+    /// When it came.
+    pub(super) since: Now,
+    pub(super) prepare: Prepare,
+}
+
+/// Such a request that is under way.
 #[derive(Debug)]
 pub(super) struct Preparing {
     pub(super) peer: EndpointId,

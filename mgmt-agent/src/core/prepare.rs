@@ -17,7 +17,7 @@ use super::{
     link::{refuse, reply},
     node_spec::{self, Candidate},
     order::PCAP_FILE,
-    pending::Preparing,
+    pending::{Preparing, ToPrepare},
     settings::Supervise,
 };
 
@@ -34,24 +34,31 @@ impl Agent {
         json: &ZeekString,
     ) -> Result<(), String> {
         let prepare: Prepare = from_json(json).map_err(|error| error.to_string())?;
+        let is_plan = prepare.plan;
+        let asked = ToPrepare {
+            peer,
+            reqid: reqid.clone(),
+            since: turn.now,
+            prepare,
+        };
         match &self.preparing {
-            None => self.look(turn, peer, reqid, prepare),
+            None => self.look(turn, asked),
             // A deployment is not to go on without being checked because of a plan.
-            Some(earlier) if earlier.is_plan && !prepare.plan && self.next_to_prepare.is_none() => {
-                self.next_to_prepare = Some((peer, reqid.clone(), prepare));
+            Some(earlier) if earlier.is_plan && !is_plan && self.next_to_prepare.is_none() => {
+                self.next_to_prepare = Some(asked);
                 Ok(())
             }
             Some(_) => Err("this agent still looks for an earlier request".into()),
         }
     }
 
-    fn look(
-        &mut self,
-        turn: &mut Turn,
-        peer: EndpointId,
-        reqid: &ZeekString,
-        prepare: Prepare,
-    ) -> Result<(), String> {
+    fn look(&mut self, turn: &mut Turn, asked: ToPrepare) -> Result<(), String> {
+        let ToPrepare {
+            peer,
+            reqid,
+            since,
+            prepare,
+        } = asked;
         let Prepare {
             nodes,
             given_up,
@@ -79,8 +86,8 @@ impl Agent {
         }
         self.preparing = Some(Preparing {
             peer,
-            reqid: reqid.clone(),
-            since: turn.now,
+            reqid,
+            since,
             is_plan,
             problems,
             backend: None,
@@ -171,9 +178,11 @@ impl Agent {
 
     /// Looks for the deployment that has waited for a plan, if there is one.
     pub(super) fn prepare_next(&mut self, turn: &mut Turn) {
-        if let Some((peer, reqid, prepare)) = self.next_to_prepare.take()
-            && let Err(reason) = self.look(turn, peer, &reqid, prepare)
-        {
+        let Some(asked) = self.next_to_prepare.take() else {
+            return;
+        };
+        let (peer, reqid) = (asked.peer, asked.reqid.clone());
+        if let Err(reason) = self.look(turn, asked) {
             refuse(turn, peer, reqid, &NotDone::new(NotDoneKind::Unavailable, reason));
         }
     }

@@ -8,6 +8,7 @@ use broker_codec::{
 };
 use mgmt_api::{
     ClientRequest, Level, MESSAGE_BYTES_MAX, Principal, RequestKind, ResultRecord,
+    log::some_of,
     operator::{
         Changed, ConfigurationFile, Expected, Failure, NotDone, NotDoneKind, Staged, Station, entity_tag,
         text, written,
@@ -18,7 +19,7 @@ use super::{
     cluster::Cluster,
     configurations::Slot,
     deployments::DEPLOYMENTS_MAX,
-    operators::{answer, tell_wish},
+    operators::answer,
     turn::{About, Turn},
     variables::values,
 };
@@ -206,6 +207,23 @@ impl Cluster {
             self.deployments.end(turn, deployment, results);
         }
     }
+}
+
+/// Says what an operator wants done to nodes.
+pub(super) fn tell_wish(
+    turn: &mut Turn<'_>,
+    principal: &Principal,
+    verb: &str,
+    instance: &ZeekString,
+    nodes: &[String],
+) {
+    let nodes: Vec<ZeekString> = nodes.iter().map(|name| name.as_str().into()).collect();
+    let nodes = some_of(&nodes);
+    turn.report(
+        Level::Info,
+        About::Instance(instance),
+        format!("{verb} {nodes} on instance {instance}, as {principal} wants"),
+    );
 }
 
 /// What an operator is told of nodes that were restarted.

@@ -7,9 +7,8 @@ use broker_codec::{
     data::{ZeekString, from_data},
 };
 use mgmt_api::{
-    AgentRequest, Level, LinkMessage, MESSAGE_BYTES_MAX, OperatorRequest, Principal, ResultRecord,
+    AgentRequest, LinkMessage, MESSAGE_BYTES_MAX, OperatorRequest, Principal, ResultRecord,
     link::from_json,
-    log::some_of,
     operator::{
         Changed, ClusterRequest, Failure, NewDeployment, NodeName, NotDone, NotDoneKind, Selection, text,
         written,
@@ -20,10 +19,11 @@ use super::{
     action::{Action, Outgoing},
     asking::{Answered, Asking, Told, Wanted},
     cluster::Cluster,
+    configuring::tell_wish,
     fanout::{Answer, Fanout},
     membership::say,
     pending::{Key, Pending},
-    turn::{About, Turn},
+    turn::Turn,
 };
 
 impl Cluster {
@@ -347,22 +347,6 @@ fn changed(
     }
     all.nodes.sort();
     all
-}
-
-pub(super) fn tell_wish(
-    turn: &mut Turn<'_>,
-    principal: &Principal,
-    verb: &str,
-    instance: &ZeekString,
-    nodes: &[String],
-) {
-    let nodes: Vec<ZeekString> = nodes.iter().map(|name| name.as_str().into()).collect();
-    let nodes = some_of(&nodes);
-    turn.report(
-        Level::Info,
-        About::Instance(instance),
-        format!("{verb} {nodes} on instance {instance}, as {principal} wants"),
-    );
 }
 
 /// Asks an agent by the extension.

@@ -60,6 +60,7 @@ pub fn make(
         new: by_name(new),
         fields: fields_of(&differences),
         heard,
+        fates: fates(heard),
         all_restart: false,
     };
     let differs = deployed.is_none() || !differences.is_empty();
@@ -87,12 +88,22 @@ struct Making<'a> {
     /// In what nodes differ, by their names.
     fields: BTreeMap<&'a str, &'a Vec<Field>>,
     heard: &'a BTreeMap<ZeekString, Heard>,
+    /// What agents say of nodes, by instance and node.
+    fates: BTreeMap<(&'a ZeekString, &'a ZeekString), &'a NodeFate>,
     /// Whether agents that start all nodes anew do so.
     all_restart: bool,
 }
 
 fn by_name(config: &Configuration) -> BTreeMap<&ZeekString, &Node> {
     config.nodes.iter().map(|node| (&node.name, node)).collect()
+}
+
+fn fates(heard: &BTreeMap<ZeekString, Heard>) -> BTreeMap<(&ZeekString, &ZeekString), &NodeFate> {
+    let told = heard.iter().filter_map(|(instance, heard)| match &heard.nodes {
+        Nodes::Told(fates) => Some(fates.iter().map(move |told| ((instance, &told.node), told))),
+        Nodes::AllRestart(_) | Nodes::Unknown(_) => None,
+    });
+    told.flatten().collect()
 }
 
 fn fields_of(differences: &[Difference]) -> BTreeMap<&str, &Vec<Field>> {
@@ -108,15 +119,11 @@ impl Making<'_> {
     fn nodes(&self) -> Vec<NodePlan> {
         let mut nodes: BTreeMap<&ZeekString, NodePlan> = BTreeMap::new();
         // Of what runs besides only the agent knows.
-        for (instance, heard) in self.heard {
-            let Nodes::Told(fates) = &heard.nodes else {
-                continue;
-            };
-            for told in fates.iter().filter(|told| told.fate == Fate::Ended) {
-                let mut plan = planned(&told.node, instance, ClusterRole::None);
-                plan.step = Step::Stop;
-                nodes.insert(&told.node, plan);
-            }
+        let ended = self.fates.iter().filter(|(_, told)| told.fate == Fate::Ended);
+        for ((instance, name), _) in ended {
+            let mut plan = planned(name, instance, ClusterRole::None);
+            plan.step = Step::Stop;
+            nodes.insert(name, plan);
         }
         for (name, node) in &self.old {
             let mut plan = planned(name, &node.instance, node.role);
@@ -138,7 +145,7 @@ impl Making<'_> {
         plan.fields = fields.map(|fields| (*fields).clone()).unwrap_or_default();
         let stays = before.is_some() && moved.is_none();
         match self.heard.get(&node.instance).map(|heard| &heard.nodes) {
-            Some(Nodes::Told(fates)) => match fates.iter().find(|told| told.node == node.name) {
+            Some(Nodes::Told(_)) => match self.fates.get(&(&node.instance, &node.name)) {
                 Some(told) => as_told(&mut plan, told, stays),
                 None => self.guess(&mut plan, stays),
             },
@@ -205,12 +212,17 @@ fn instances(
 ) -> Vec<InstancePlan> {
     let names = old.instances.iter().chain(&new.instances);
     let names: BTreeSet<&ZeekString> = names.map(|instance| &instance.name).collect();
+    let of_instances = differences
+        .iter()
+        .filter(|difference| difference.what == What::Instance);
+    let changes: BTreeMap<&str, Change> = of_instances
+        .map(|difference| (difference.name.as_str(), difference.change))
+        .collect();
     let plan = |name: &ZeekString| {
-        let is_it =
-            |difference: &&Difference| difference.what == What::Instance && *name == difference.name.as_str();
+        let instance = text(name);
         let mut plan = InstancePlan {
-            instance: text(name),
-            change: differences.iter().find(is_it).map(|difference| difference.change),
+            change: changes.get(instance.as_str()).copied(),
+            instance,
             ..InstancePlan::default()
         };
         if let Some(heard) = heard.get(name) {

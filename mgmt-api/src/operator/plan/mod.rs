@@ -55,7 +55,7 @@ pub struct InstancePlan {
 }
 
 /// Why a node could not run.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct NodeProblem {
     pub node: String,

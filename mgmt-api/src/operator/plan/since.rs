@@ -1,6 +1,6 @@
 //! What has changed since a plan was made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{InstancePlan, NodePlan, Plan};
 
@@ -55,8 +55,8 @@ fn instance_since(before: &InstancePlan, now: &InstancePlan) -> Vec<String> {
         reasons.push(format!("the agent of instance {name} is another one"));
     }
     let found = |of: &InstancePlan, other: &InstancePlan, what: &str| {
-        let problems = of.problems.iter();
-        let news = problems.filter(|problem| !other.problems.contains(problem));
+        let [of, other] = [of, other].map(|plan| plan.problems.iter().collect::<BTreeSet<_>>());
+        let news = of.difference(&other);
         news.map(|problem| format!("node {} {what} on {name}: {}", problem.node, problem.reason))
             .collect::<Vec<_>>()
     };
