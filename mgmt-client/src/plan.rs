@@ -42,7 +42,8 @@ impl Daemon<'_> {
 
     /// Deploys what was planned, and nothing else.
     pub(crate) async fn deploy_plan(&self, id: &str, yes: bool) -> Result<Exit, ClientError> {
-        if !yes && !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        let has_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
+        if !yes && !has_terminal {
             return Err(ClientError::Usage(
                 "deploy asks before it begins, and there is no terminal to ask on: say --yes",
             ));

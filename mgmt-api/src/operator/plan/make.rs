@@ -147,7 +147,7 @@ impl Making<'_> {
         match self.heard.get(&node.instance).map(|heard| &heard.nodes) {
             Some(Nodes::Told(_)) => match self.fates.get(&(&node.instance, &node.name)) {
                 Some(told) => as_told(&mut plan, told, stays),
-                None => self.guess(&mut plan, stays),
+                None => guess(&mut plan, stays),
             },
             Some(Nodes::AllRestart(reason)) => {
                 plan.step = match (stays, self.all_restart) {
@@ -157,25 +157,25 @@ impl Making<'_> {
                 };
                 plan.reason = (plan.step == Step::Restart).then(|| reason.clone());
             }
-            Some(Nodes::Unknown(_)) | None => self.guess(&mut plan, stays),
+            Some(Nodes::Unknown(_)) | None => guess(&mut plan, stays),
         }
         if moved.is_some() && plan.step != Step::StayStopped {
             plan.step = Step::Move;
         }
         plan
     }
+}
 
-    /// What the configurations say.
-    fn guess(&self, plan: &mut NodePlan, stays: bool) {
-        plan.is_guess = true;
-        plan.step = match (stays, plan.fields.is_empty()) {
-            (true, true) => Step::Keep,
-            (true, false) => Step::Restart,
-            (false, _) => Step::Create,
-        };
-        if plan.step == Step::Restart {
-            plan.reason = Some("its configuration changes".to_owned());
-        }
+/// What the configurations say.
+fn guess(plan: &mut NodePlan, stays: bool) {
+    plan.is_guess = true;
+    plan.step = match (stays, plan.fields.is_empty()) {
+        (true, true) => Step::Keep,
+        (true, false) => Step::Restart,
+        (false, _) => Step::Create,
+    };
+    if plan.step == Step::Restart {
+        plan.reason = Some("its configuration changes".to_owned());
     }
 }
 

@@ -99,10 +99,10 @@ fn come_and_go(
     reasons: &mut Vec<String>,
 ) {
     for (these, others, become_of) in [(after, before, "added"), (before, after, "removed")] {
-        let names: Vec<&ZeekString> = these.difference(others).copied().collect();
-        let verb = if names.len() == 1 { "is" } else { "are" };
-        if !names.is_empty() {
-            reasons.push(format!("{} {verb} {become_of}", named(&names)));
+        let which: Vec<&ZeekString> = these.difference(others).copied().collect();
+        let verb = if which.len() == 1 { "is" } else { "are" };
+        if !which.is_empty() {
+            reasons.push(format!("{} {verb} {become_of}", named(&which)));
         }
     }
 }
