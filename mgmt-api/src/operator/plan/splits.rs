@@ -109,7 +109,7 @@ fn come_and_go(
 
 #[cfg(test)]
 mod tests {
-    use broker_codec::data::Port;
+    use broker_codec::data::{Port, Set};
 
     use super::*;
     use crate::{CLUSTER_BACKEND, enums::ClusterRole, records::Instance, records::OptionRecord};
@@ -165,12 +165,12 @@ mod tests {
         config
     }
 
-    fn options(pairs: &[(&str, &str)]) -> Option<broker_codec::data::Set<OptionRecord>> {
+    fn options(pairs: &[(&str, &str)]) -> Set<OptionRecord> {
         let option = |(name, value): &(&str, &str)| OptionRecord {
             name: (*name).into(),
             value: (*value).into(),
         };
-        Some(pairs.iter().map(option).collect())
+        pairs.iter().map(option).collect()
     }
 
     fn check(what: &str, new: &Configuration, expected: &[&str]) {
@@ -197,7 +197,7 @@ mod tests {
         let option = [(CLUSTER_BACKEND, "broker"), ("a", "b")];
         check(
             "an option",
-            &with_node("manager", |node| node.options = options(&option)),
+            &with_node("manager", |node| node.options = Some(options(&option))),
             &[],
         );
     }
@@ -232,7 +232,7 @@ mod tests {
         check(
             "the backend",
             &with_node("manager", |node| {
-                node.options = options(&[(CLUSTER_BACKEND, "zeromq")]);
+                node.options = Some(options(&[(CLUSTER_BACKEND, "zeromq")]));
             }),
             &["the cluster backend is zeromq, and was broker"],
         );

@@ -150,16 +150,12 @@ fn a_group_is_told_of_by_how_many_come_and_go() {
         ("w3", Fate::Kept),
         ("w4", Fate::Ended),
     ]));
-    let plan = make(Some(&deployed()), &without("w4"), &kept);
-    assert_eq!((plan.groups[0].before, plan.groups[0].after), (4, 3));
-    let plain = changed("w4", |node| node.interface = Some("eth1".into()));
-    let mut shorter = plain.clone();
-    shorter.nodes = shorter
-        .nodes
-        .into_iter()
-        .filter(|node| node.name != "w4")
-        .collect();
-    assert!(make(Some(&plain), &shorter, &kept).groups.is_empty());
+    let shorter = make(Some(&deployed()), &without("w4"), &kept);
+    assert_eq!((shorter.groups[0].before, shorter.groups[0].after), (4, 3));
+    let before = changed("w4", |node| node.interface = Some("eth1".into()));
+    let mut after = before.clone();
+    after.nodes = after.nodes.into_iter().filter(|node| node.name != "w4").collect();
+    assert!(make(Some(&before), &after, &kept).groups.is_empty());
 }
 
 #[test]
