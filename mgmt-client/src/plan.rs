@@ -7,9 +7,10 @@ use std::{
 };
 
 use mgmt_api::operator::{
-    Deployment, InstancePlan, NewDeployment, NodePlan, Plan, Step, counted,
+    Deployment, NewDeployment, counted,
     diff::{changed, in_line},
     first_of,
+    plan::{InstancePlan, NodePlan, Plan, Step},
 };
 
 use crate::{
@@ -229,7 +230,10 @@ fn verb(number: usize, verb: &str) -> String {
 mod tests {
     use mgmt_api::{
         ClusterRole,
-        operator::{GroupPlan, NodeProblem, diff::Field},
+        operator::{
+            diff::Field,
+            plan::{GroupPlan, NodeProblem},
+        },
     };
 
     use super::*;

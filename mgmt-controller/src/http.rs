@@ -5,8 +5,8 @@
 use broker_codec::data::ZeekString;
 use mgmt_api::operator::{
     Changed, ClusterRequest, ClusterStatus, Clusters, ConfigurationFile, Deployment, Deployments, Event,
-    Expected, NewDeployment, NodeHistory, NodeName, Outputs, Plan, Selection, Staged, Station, Values,
-    diff::Difference, entity_tag,
+    Expected, NewDeployment, NodeHistory, NodeName, Outputs, Selection, Staged, Station, Values,
+    diff::Difference, entity_tag, plan::Plan,
 };
 use mgmt_daemon::http::{
     Answer, Door, Problem, Routes,

@@ -30,7 +30,6 @@ pub use deployment::{
 };
 pub use event::{Event, EventKind, RESET};
 pub use history::{Moment, NodeHistory};
-pub use plan::{GroupPlan, InstancePlan, NodePlan, NodeProblem, Plan, Step};
 pub use request::{
     About, Changed, Failure, HISTORY, NodeName, NotDone, NotDoneKind, OUTPUTS, Program, Reloaded, START,
     STATUS, STOP, Selection, text, written,

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{
-    NodeStatus, Now,
-    operator::{Failure, NotDone},
+    Configuration, NodeStatus, Now, Principal,
+    operator::{ConfigurationFile, Failure, NotDone, plan::Nodes},
 };
 
-use super::{fanout::Fanout, planning::Planning};
+use super::fanout::Fanout;
 
 /// A request that agents are asked for by the extension.
 #[derive(Debug)]
@@ -40,6 +40,19 @@ pub(super) enum Wanted {
     Plan(Box<Planning>),
     /// That these nodes of instances stop or start; and what is known not to work.
     Change(BTreeMap<ZeekString, Vec<String>>, Vec<Failure>),
+}
+
+/// A plan that waits for what agents say.
+#[derive(Debug)]
+pub(super) struct Planning {
+    /// As it was given: what is staged, if it is deployed.
+    pub(super) given: ConfigurationFile,
+    /// With what the controller fills in.
+    pub(super) config: Configuration,
+    /// What is known of instances without asking their agents, and of those that do not tell what would become of nodes.
+    pub(super) heard: BTreeMap<ZeekString, Nodes>,
+    /// Who wants a plan deployed, if it is still this one.
+    pub(super) deploys: Option<(Principal, String)>,
 }
 
 /// What an instance's agent answers.

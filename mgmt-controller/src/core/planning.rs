@@ -7,8 +7,8 @@ use mgmt_api::{
     ClientRequest, Configuration, Level, MESSAGE_BYTES_MAX, Principal,
     link::{Prepared, from_json},
     operator::{
-        ConfigurationFile, NotDone, NotDoneKind, Plan,
-        plan::{Heard, Nodes, make, since},
+        ConfigurationFile, NotDone, NotDoneKind,
+        plan::{Heard, Nodes, Plan, make, since},
         written,
     },
 };
@@ -16,7 +16,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::{
-    asking::{Answered, Asking, Told, Wanted},
+    asking::{Answered, Asking, Planning, Told, Wanted},
     cluster::Cluster,
     configuring::invalid,
     deployment::{backend_ahead, common_backend},
@@ -33,19 +33,6 @@ const ID_BYTES: usize = 8;
 /// Why all nodes of an instance restart.
 const OF_ZEEK: &str = "its agent is Zeek's, or its nodes are kept by a Supervisor of Zeek's: it starts all nodes anew at each deployment";
 const OLDER: &str = "its agent is older than this controller, and does not say which nodes it would restart";
-
-/// A plan that waits for what agents say.
-#[derive(Debug)]
-pub(super) struct Planning {
-    /// As it was given: what is staged, if it is deployed.
-    given: ConfigurationFile,
-    /// With what the controller fills in.
-    config: Configuration,
-    /// What is known of instances without asking their agents, and of those that do not tell what would become of nodes.
-    heard: BTreeMap<ZeekString, Nodes>,
-    /// Who wants a plan deployed, if it is still this one.
-    deploys: Option<(Principal, String)>,
-}
 
 impl Cluster {
     /// Asks agents what they would do. The plan is made when they have answered.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use mgmt_api::operator::{ConfigurationFile, Plan};
+use mgmt_api::operator::{ConfigurationFile, plan::Plan};
 
 /// How many are remembered of a cluster, in memory.
 pub(super) const PLANS_MAX: usize = 8;
@@ -43,7 +43,7 @@ impl Plans {
 
 #[cfg(test)]
 mod tests {
-    use mgmt_api::operator::NodePlan;
+    use mgmt_api::operator::plan::NodePlan;
 
     use super::*;
 

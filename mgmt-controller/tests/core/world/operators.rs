@@ -6,8 +6,8 @@ use mgmt_api::{
     link::to_json,
     operator::{
         AgentStatus, Changed, ClusterRequest, ClusterStatus, ConfigurationFile, Deployment, DeploymentState,
-        Deployments, Expected, NewDeployment, NodeHistory, NodeName, NotDone, NotDoneKind, Outputs, Plan,
-        Progress, Selection, Staged, Vitals,
+        Deployments, Expected, NewDeployment, NodeHistory, NodeName, NotDone, NotDoneKind, Outputs, Progress,
+        Selection, Staged, Vitals, plan::Plan,
     },
 };
 use mgmt_controller::core::{DEPLOYMENTS_MAX, Input};
