@@ -200,6 +200,7 @@ impl Agent {
             supervise: self.settings.supervise.to_string(),
             configuration: self.config.as_ref().map(|config| text(&config.id)),
             http: self.settings.http,
+            cpus: self.settings.cpus.clone(),
             trouble: self.unavailable.clone(),
             warnings: self.operator_warnings(),
             nodes: self

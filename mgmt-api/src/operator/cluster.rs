@@ -131,6 +131,9 @@ pub struct InstanceReport {
     /// Where it answers by HTTP over TCP, likewise, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpAddress>,
+    /// The CPUs of its host that it may use, by their numbers, as in `0-7,16`; likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<String>,
     /// That its agent obeys another controller, if it does.
     pub refusal: Option<String>,
     /// Why its nodes' states are not known, if they are not.
