@@ -74,6 +74,9 @@ pub(crate) enum ClientError {
     TooLong { path: PathBuf },
     #[error("{path}: {reason}")]
     File { path: PathBuf, reason: String },
+    /// With path and line of each.
+    #[error("{0}")]
+    Problems(String),
 }
 
 impl ClientError {
@@ -85,7 +88,8 @@ impl ClientError {
             | Self::Tls(_)
             | Self::Read { .. }
             | Self::TooLong { .. }
-            | Self::File { .. } => Exit::Failed,
+            | Self::File { .. }
+            | Self::Problems(_) => Exit::Failed,
             Self::NoSocket
             | Self::Untold(_)
             | Self::Silent

@@ -15,8 +15,8 @@ use serde::Serialize;
 use crate::{
     Exit,
     client::{Client, ClientError, part},
-    colours, completion, manual,
-    options::{Command, Options, Which},
+    colours, completion, configurations, manual,
+    options::{Command, ConfigCommand, Options, Which},
     place::Place,
     status,
 };
@@ -36,6 +36,9 @@ pub(crate) async fn run(options: &Options) -> Result<Exit, ClientError> {
     match &options.command {
         Command::Completion { shell } => return completion::show(*shell),
         Command::Man { command } => return manual::show(command),
+        Command::Config(ConfigCommand::Expand(expand)) => {
+            return configurations::expand(options, expand).await;
+        }
         _ => {}
     }
     let daemon = Daemon::of(options).await?;

@@ -1,6 +1,8 @@
 //! What commands about configurations ask for, and say.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
     fs::{self, File},
     io::{self, Read},
     path::Path,
@@ -13,8 +15,9 @@ use crate::{
     Exit,
     client::{ClientError, FILE_BYTES_MAX},
     cluster_file,
-    commands::{Daemon, note, show_json},
-    options::{ConfigCommand, is_standard_input},
+    commands::{Daemon, note, print, show_json},
+    options::{ConfigCommand, Expand, Options, Written, is_standard_input},
+    templates::{self, Cpus, Facts, TomlFile},
 };
 
 impl Daemon<'_> {
@@ -22,10 +25,11 @@ impl Daemon<'_> {
         match command {
             ConfigCommand::Show { station } => self.show_configuration(*station).await,
             ConfigCommand::Stage { file } => {
-                let staged = self.stage(&read(file)?).await?;
+                let staged = self.stage(&self.read(file).await?).await?;
                 self.show(&staged, &format!("configuration {} is staged\n", staged.id));
                 Ok(Exit::Done)
             }
+            ConfigCommand::Expand(what) => expand(self.options, what).await,
             ConfigCommand::Diff { file } => self.diff(file.as_deref()).await,
         }
     }
@@ -46,13 +50,35 @@ impl Daemon<'_> {
 
     async fn diff(&self, file: Option<&Path>) -> Result<Exit, ClientError> {
         let new = match file {
-            Some(file) => read(file)?,
+            Some(file) => self.read(file).await?,
             None => self.staged().await?,
         };
         let deployed = self.deployed().await?.unwrap_or_default();
         let differences = diff::between(&deployed, &new);
         self.show(&differences, &diff::in_words(&differences, &new));
         Ok(Exit::Done)
+    }
+
+    /// Reads a configuration from a file. What one in TOML leaves open is asked for, and what names of hosts stand for is compared with what is deployed.
+    pub(crate) async fn read(&self, file: &Path) -> Result<ConfigurationFile, ClientError> {
+        let toml = match read(file)? {
+            Content::Configuration(config) => return Ok(config),
+            Content::Toml(toml) => toml,
+        };
+        self.needs_controller()?;
+        let facts = Facts {
+            addresses: templates::addresses(&toml).await,
+            cpus: templates::cpus(self, toml.that_use_cpus()).await?,
+        };
+        let config = expanded(&toml, &facts, file)?;
+        if toml.host_names().next().is_some()
+            && let Some(deployed) = self.deployed().await?
+        {
+            for line in templates::changed_addresses(&toml, &config, &deployed) {
+                note(&line);
+            }
+        }
+        Ok(config)
     }
 
     /// Stages a configuration in place of whatever is deployed now.
@@ -79,15 +105,103 @@ impl Daemon<'_> {
     }
 }
 
-/// Reads a configuration: JSON if it begins with a brace, else a cluster file of zeek-client's.
-pub(crate) fn read(file: &Path) -> Result<ConfigurationFile, ClientError> {
+/// What a file has.
+enum Content {
+    Configuration(ConfigurationFile),
+    /// What a configuration is made of.
+    Toml(Box<TomlFile>),
+}
+
+/// Prints the configuration that a file stands for.
+pub(crate) async fn expand(options: &Options, what: &Expand) -> Result<Exit, ClientError> {
+    let config = match read(&what.file)? {
+        Content::Configuration(config) => config,
+        Content::Toml(toml) => {
+            if let Some((name, _)) = what.cpus.iter().find(|(name, _)| !toml.has_instance(name)) {
+                let file = what.file.display();
+                return Err(ClientError::Options(format!(
+                    "--cpus {name}: there is no such instance in {file}"
+                )));
+            }
+            let mut facts = Facts {
+                addresses: templates::addresses(&toml).await,
+                cpus: what
+                    .cpus
+                    .iter()
+                    .map(|(name, cpus)| (name.clone(), Ok(cpus.clone())))
+                    .collect(),
+            };
+            let mut wanted = toml.that_count_cpus();
+            wanted.retain(|name| !facts.cpus.contains_key(*name));
+            if !wanted.is_empty() {
+                facts.cpus.extend(asked_for(options, wanted).await);
+            }
+            expanded(&toml, &facts, &what.file)?
+        }
+    };
+    if what.output == Written::Json {
+        show_json(&config);
+        return Ok(Exit::Done);
+    }
+    let text = as_cluster_file(&config).and_then(|text| {
+        let by_address = config
+            .instances
+            .iter()
+            .find(|entry| entry.host.is_some() && entry.port.is_none());
+        by_address.map_or(Ok(text), |entry| {
+            Err(format!("instance {}: an address without a port", entry.name))
+        })
+    });
+    let text = text.map_err(|reason| ClientError::File {
+        path: what.file.clone(),
+        reason: format!("a cluster file has no place for this: {reason}; -o json has one"),
+    })?;
+    print(&text);
+    Ok(Exit::Done)
+}
+
+/// The CPUs of these instances, or why they are not known.
+async fn asked_for(options: &Options, instances: BTreeSet<&str>) -> BTreeMap<String, Result<Cpus, String>> {
+    let told = match Daemon::of(options).await {
+        Ok(daemon) => templates::cpus(&daemon, instances.clone()).await,
+        Err(error) => Err(error),
+    };
+    told.unwrap_or_else(|error| {
+        let reason = format!("its controller does not tell: {error}");
+        instances
+            .into_iter()
+            .map(|name| (name.to_owned(), Err(reason.clone())))
+            .collect()
+    })
+}
+
+fn expanded(toml: &TomlFile, facts: &Facts, file: &Path) -> Result<ConfigurationFile, ClientError> {
+    toml.expand(facts)
+        .map_err(|problems| ClientError::Problems(problems.in_words(file)))
+}
+
+/// Reads a configuration: TOML if its name ends so; a cluster file of zeek-client's likewise (`ini`); else by what is in it: JSON if it begins with a brace,
+/// TOML if it has its sections, and a cluster file if not.
+fn read(file: &Path) -> Result<Content, ClientError> {
     let text = text_of(file)?;
     let wrong = |reason: String| ClientError::File {
         path: file.to_owned(),
         reason,
     };
+    let is_toml = match file.extension().and_then(OsStr::to_str) {
+        Some("toml") => true,
+        Some("ini") => false,
+        _ if text.trim_start().starts_with('{') => false,
+        _ => templates::looks_like_toml(&text).map_err(wrong)?,
+    };
+    if is_toml {
+        let toml =
+            templates::read(&text).map_err(|problems| ClientError::Problems(problems.in_words(file)))?;
+        return Ok(Content::Toml(Box::new(toml)));
+    }
     if text.trim_start().starts_with('{') {
-        return serde_json::from_str(&text).map_err(|error| wrong(error.to_string()));
+        let config = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        return Ok(Content::Configuration(config));
     }
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = Some(host.trim()).filter(|host| !host.is_empty());
@@ -96,7 +210,7 @@ pub(crate) fn read(file: &Path) -> Result<ConfigurationFile, ClientError> {
     for warning in read.warnings {
         note(&warning);
     }
-    Ok(read.config)
+    Ok(Content::Configuration(read.config))
 }
 
 fn text_of(file: &Path) -> Result<String, ClientError> {

@@ -18,7 +18,6 @@ use crate::{
     Exit,
     client::{ClientError, part},
     commands::{Daemon, print},
-    configurations::read,
     status::{lines, table_of},
 };
 
@@ -34,7 +33,7 @@ impl Daemon<'_> {
             ));
         }
         if let Some(file) = file {
-            self.stage(&read(file)?).await?;
+            self.stage(&self.read(file).await?).await?;
         }
         let (staged, deployed) = (self.staged().await?, self.deployed().await?);
         self.tell(&difference(&staged, deployed.as_ref()));

@@ -18,6 +18,7 @@
 //! | [`options`] | the command line |
 //! | [`place`] | where a daemon is asked |
 //! | [`status`] | how `status` is shown, and what it means |
+//! | [`templates`] | configurations in TOML |
 //! | [`tls`] | TLS to a daemon |
 
 mod access;
@@ -36,6 +37,7 @@ mod nodes;
 mod options;
 mod place;
 mod status;
+mod templates;
 mod tls;
 
 use std::process::ExitCode;

@@ -9,6 +9,8 @@ use clap::{
 use clap_complete::Shell;
 use mgmt_api::{ClusterRole, access::Role, operator::Station};
 
+use crate::templates::{Cpus, given};
+
 /// Operates clusters of Zeek through their controller, or one sensor through its agent.
 ///
 /// Exit codes: 0 done, all is as deployed; 1 failed, or not all is as deployed; 3 cannot tell, as the daemon cannot be asked, or
@@ -100,7 +102,7 @@ pub(crate) enum Command {
     },
     /// Deploy what is staged, by way of the controller, and follow it; the last line says what has come of it
     Deploy {
-        /// A cluster file of zeek-client's, or JSON, to be staged first; - for standard input
+        /// A TOML file, a cluster file of zeek-client's, or JSON, to be staged first; - for standard input
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
         /// Do not ask
@@ -236,16 +238,38 @@ pub(crate) enum ConfigCommand {
     },
     /// Stage a configuration: the next deployment takes it
     Stage {
-        /// A cluster file of zeek-client's, or JSON; - for standard input
+        /// A TOML file, a cluster file of zeek-client's, or JSON; - for standard input
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Print the configuration that a TOML file stands for, with all of its nodes; the controller is asked only for what the file takes from it
+    Expand(Expand),
     /// Show in what a configuration differs from the deployed one
     Diff {
-        /// A cluster file of zeek-client's, or JSON; - for standard input; without, what is staged
+        /// A TOML file, a cluster file of zeek-client's, or JSON; - for standard input; without, what is staged
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Expand {
+    /// A TOML file; - for standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// As JSON, or as a cluster file of zeek-client's if that has a place for all
+    #[arg(short, long, value_name = "FORM", default_value = "json")]
+    pub(crate) output: Written,
+    /// How many CPUs an instance has, as in sensor1=16, instead of what its agent tells
+    #[arg(long, value_name = "INSTANCE=NUMBER", value_parser = given)]
+    pub(crate) cpus: Vec<(String, Cpus)>,
+}
+
+/// How a configuration is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Written {
+    Json,
+    Ini,
 }
 
 /// Whether a file stands for standard input.

@@ -82,6 +82,11 @@ fn clusters() {
 }
 
 #[test]
+fn configurations() {
+    run_blocks_of("docs/configurations.md");
+}
+
+#[test]
 fn mgmtctl() {
     run_blocks_of("docs/mgmtctl.md");
 }

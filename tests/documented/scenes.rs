@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 use serde_json::json;
 
 use super::site::Site;
-use crate::support::{cluster_file::always_dies, program::run_command};
+use crate::support::{cluster_file::always_dies, program::run_command, workspace_root};
 
 /// All is well.
 pub(super) fn deployed(site: &mut Site) {
@@ -33,6 +33,15 @@ pub(super) fn changed(site: &mut Site) {
     site.write(
         "cluster.ini",
         &other.replace("[instances]\n", "[instances]\nsensor3\n"),
+    );
+}
+
+/// The example of a page is there.
+pub(super) fn an_example(site: &mut Site) {
+    let example = workspace_root().join("docs/examples/one-host.toml");
+    site.write(
+        "one-host.toml",
+        &fs::read_to_string(example).expect("it is there"),
     );
 }
 

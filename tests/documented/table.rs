@@ -41,6 +41,11 @@ pub(super) const BLOCKS: &[(&str, &str, How)] = &[
         "$ mgmtctl --cluster lab deploy lab.ini",
         Here(scenes::lab),
     ),
+    (
+        "docs/configurations.md",
+        "$ mgmtctl config expand --cpus zeek1=16 one-host.toml",
+        Here(scenes::an_example),
+    ),
     ("docs/mgmtctl.md", "$ mgmtctl status", Here(scenes::troubled)),
     (
         "docs/mgmtctl.md",
