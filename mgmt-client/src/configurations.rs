@@ -16,6 +16,7 @@ use crate::{
     client::{ClientError, FILE_BYTES_MAX},
     cluster_file,
     commands::{Daemon, note, print, show_json},
+    facts,
     options::{ConfigCommand, Expand, Options, Written, is_standard_input},
     templates::{self, Cpus, Facts, TomlFile},
 };
@@ -65,16 +66,16 @@ impl Daemon<'_> {
             Content::Configuration(config) => return Ok(config),
             Content::Toml(toml) => toml,
         };
-        self.needs_controller()?;
+        let path = self.path_of_cluster("status")?;
         let facts = Facts {
-            addresses: templates::addresses(&toml).await,
-            cpus: templates::cpus(self, toml.that_use_cpus()).await?,
+            addresses: facts::addresses(&toml).await,
+            cpus: facts::cpus(&self.client, &path, toml.that_use_cpus()).await?,
         };
         let config = expanded(&toml, &facts, file)?;
         if toml.host_names().next().is_some()
             && let Some(deployed) = self.deployed().await?
         {
-            for line in templates::changed_addresses(&toml, &config, &deployed) {
+            for line in facts::changed_addresses(&toml, &config, &deployed) {
                 note(&line);
             }
         }
@@ -124,7 +125,7 @@ pub(crate) async fn expand(options: &Options, what: &Expand) -> Result<Exit, Cli
                 )));
             }
             let mut facts = Facts {
-                addresses: templates::addresses(&toml).await,
+                addresses: facts::addresses(&toml).await,
                 cpus: what
                     .cpus
                     .iter()
@@ -163,7 +164,10 @@ pub(crate) async fn expand(options: &Options, what: &Expand) -> Result<Exit, Cli
 /// The CPUs of these instances, or why they are not known.
 async fn asked_for(options: &Options, instances: BTreeSet<&str>) -> BTreeMap<String, Result<Cpus, String>> {
     let told = match Daemon::of(options).await {
-        Ok(daemon) => templates::cpus(&daemon, instances.clone()).await,
+        Ok(daemon) => match daemon.path_of_cluster("status") {
+            Ok(path) => facts::cpus(&daemon.client, &path, instances.clone()).await,
+            Err(error) => Err(error),
+        },
         Err(error) => Err(error),
     };
     told.unwrap_or_else(|error| {

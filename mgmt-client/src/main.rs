@@ -13,6 +13,7 @@
 //! | [`deploy`] | the same of commands about deployments |
 //! | [`enrol`] | the same of the command `enroll` |
 //! | [`events`] | the stream of events, read and shown |
+//! | [`facts`] | what a file in TOML does not say of itself |
 //! | [`manual`] | manual pages |
 //! | [`nodes`] | what commands about one node ask for, and say |
 //! | [`options`] | the command line |
@@ -32,6 +33,7 @@ mod configurations;
 mod deploy;
 mod enrol;
 mod events;
+mod facts;
 mod manual;
 mod nodes;
 mod options;

@@ -11,14 +11,13 @@
 //! ```
 //!
 //! A file is [read] as what it says, and [expanded](TomlFile::expand) with [`Facts`] that it does not have: to what addresses host names resolve, and which
-//! CPUs instances have. Both are pure: the same text and facts give the same configuration.
+//! CPUs instances have. Both are pure: the same text and facts give the same configuration. [`crate::facts`] gathers them.
 //!
 //! | module | what |
 //! |---|---|
 //! | [`cpus`] | numbers of CPUs, and of workers by them |
 //! | [`expand`] | the nodes of a file |
 //! | [`fanout`] | fan-out groups of `AF_PACKET` |
-//! | [`gather`] | the facts, from the resolver and the controller: the one part that is not pure |
 //! | [`names`] | names by a pattern, and what name was meant |
 //! | [`node`] | one node, of all that is said of it |
 //! | [`problems`] | what is wrong with a file |
@@ -28,7 +27,6 @@
 mod cpus;
 mod expand;
 mod fanout;
-mod gather;
 mod names;
 mod node;
 mod problems;
@@ -48,7 +46,6 @@ use mgmt_api::ClusterRole;
 use self::{cpus::Count, problems::At};
 pub(crate) use self::{
     cpus::{Cpus, given},
-    gather::{addresses, changed_addresses, cpus},
     read::{looks_like_toml, read},
 };
 

@@ -73,8 +73,7 @@ impl Cluster {
                     report.agent = Some(status.version);
                     report.supervise = Some(status.supervise);
                     report.configuration = status.configuration;
-                    report.http = status.http;
-                    report.cpus = status.cpus;
+                    (report.http, report.cpus) = (status.http, status.cpus);
                     report.nodes = status.nodes;
                     let of_instance = |warning| format!("instance {name}: {warning}");
                     let skew = status.clock.map(|told| turn.skew((asked, at), told));

@@ -1,4 +1,4 @@
-//! The facts of a file, from the resolver and the controller.
+//! What a file in TOML does not say of itself, from the resolver and the controller.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,13 +6,15 @@ use std::{
     time::Duration,
 };
 
-use broker_codec::data::Address;
+use broker_codec::data::{Address, Excerpt};
 use futures_util::future::join_all;
 use mgmt_api::operator::{ClusterStatus, ConfigurationFile, InstanceReport};
 use tokio::{net::lookup_host, time::timeout};
 
-use super::{Cpus, TomlFile, problems::shown};
-use crate::{client::ClientError, commands::Daemon};
+use crate::{
+    client::{Client, ClientError},
+    templates::{Cpus, TomlFile},
+};
 
 /// How long the resolver may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -43,21 +45,21 @@ fn preferred(addresses: impl Iterator<Item = IpAddr>) -> Option<IpAddr> {
     addresses.min_by_key(|address| (address.is_ipv6(), *address))
 }
 
-/// The CPUs of these instances, as the controller hears of them from their agents.
+/// The CPUs of these instances, as the controller hears of them from their agents. The status of their cluster has this path.
 pub(crate) async fn cpus(
-    daemon: &Daemon<'_>,
+    client: &Client,
+    own: &str,
     instances: BTreeSet<&str>,
 ) -> Result<BTreeMap<String, Result<Cpus, String>>, ClientError> {
     if instances.is_empty() {
         return Ok(BTreeMap::new());
     }
     // A cluster is there when something is staged in it, and until then its agents are with the first one.
-    let own = daemon.path_of_cluster("status")?;
-    let first = "/v1/clusters/default/status".to_owned();
-    let mut reports = reports(daemon, &own).await?;
+    let first = "/v1/clusters/default/status";
+    let mut reports = reports(client, own).await?;
     if own != first && instances.iter().any(|name| !reports.contains_key(*name)) {
         // Who may not ask for that one does without.
-        for (name, report) in self::reports(daemon, &first).await.unwrap_or_default() {
+        for (name, report) in self::reports(client, first).await.unwrap_or_default() {
             reports.entry(name).or_insert(report);
         }
     }
@@ -67,8 +69,8 @@ pub(crate) async fn cpus(
     Ok(told.collect())
 }
 
-async fn reports(daemon: &Daemon<'_>, path: &str) -> Result<BTreeMap<String, InstanceReport>, ClientError> {
-    let status: Option<ClusterStatus> = daemon.client.get_if_there(path).await?;
+async fn reports(client: &Client, path: &str) -> Result<BTreeMap<String, InstanceReport>, ClientError> {
+    let status: Option<ClusterStatus> = client.get_if_there(path).await?;
     let reports = status.into_iter().flat_map(|status| status.instances);
     Ok(reports.map(|report| (report.instance.clone(), report)).collect())
 }
@@ -78,7 +80,9 @@ fn told_by(report: Option<&InstanceReport>) -> Result<Cpus, String> {
         .filter(|report| report.is_connected)
         .ok_or("its agent is not connected")?;
     match (&report.cpus, &report.trouble) {
-        (Some(cpus), _) => Cpus::read(cpus).ok_or_else(|| format!("its agent says {}", shown(cpus))),
+        (Some(cpus), _) => {
+            Cpus::read(cpus).ok_or_else(|| format!("its agent says {}", Excerpt::new(cpus.as_bytes())))
+        }
         (None, Some(trouble)) => Err(trouble.clone()),
         (None, None) => Err("its agent does not tell: it is Zeek's, or an older one".to_owned()),
     }
@@ -98,7 +102,7 @@ pub(crate) fn changed_addresses(
     };
     let changed = file.host_names().filter_map(|(instance, host)| {
         let (new, old) = (address_in(config, instance)?, address_in(deployed, instance)?);
-        let (instance, host) = (shown(instance), shown(host));
+        let [instance, host] = [instance, host].map(|text| Excerpt::new(text.as_bytes()));
         let line = format!("WARNING: instance {instance}: its host {host} has the address {new} now, and {old} in the deployed configuration");
         (new != old).then_some(line)
     });
@@ -151,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_name_that_stands_for_another_address_is_told_and_an_address_is_not() {
-        let file = super::super::read(
+        let file = crate::templates::read(
             "[instance.a]\nhost = \"a.example\"\n[instance.b]\nhost = \"10.0.0.9\"\n[instance.c]\nhost = \"a.example\"\n",
         );
         let file = file.unwrap();
