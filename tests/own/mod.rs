@@ -20,6 +20,7 @@ mod sensors;
 mod session;
 mod silent;
 mod stopped;
+mod templates;
 mod two_controllers;
 mod upgraded;
 
