@@ -11,26 +11,26 @@ use crate::support::{limit::Limit, mgmtctl, workspace_root};
 /// The CPUs that this process may use, and so may the agents that it starts: in words, and each.
 fn allowed_cpus() -> (String, Vec<u32>) {
     let status = fs::read_to_string("/proc/self/status").expect("Linux has it");
-    let list = status
+    let allowed = status
         .lines()
         .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
-    let list = list.expect("Linux tells it").trim().to_owned();
+    let allowed = allowed.expect("Linux tells it").trim().to_owned();
     let range = |part: &str| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let [first, last]: [u32; 2] = [first, last].map(|number| number.parse().expect("a number"));
         first..=last
     };
-    let cpus = list.split(',').flat_map(range).collect();
-    (list, cpus)
+    let cpus = allowed.split(',').flat_map(range).collect();
+    (allowed, cpus)
 }
 
 /// The CPUs that a process may use.
 fn cpus_of(pid: rustix::process::Pid) -> String {
     let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).expect("it runs");
-    let list = status
+    let allowed = status
         .lines()
         .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
-    list.expect("Linux tells it").trim().to_owned()
+    allowed.expect("Linux tells it").trim().to_owned()
 }
 
 /// A cluster of two sensors, of which the first has a worker for each CPU but one.
@@ -64,7 +64,7 @@ port = {proxy}
 #[test]
 fn a_file_of_two_sensors_is_deployed_with_workers_and_cpus_as_the_hosts_have_them() {
     let sensors = Sensors::start();
-    let (list, cpus) = allowed_cpus();
+    let (allowed, cpus) = allowed_cpus();
     assert!(cpus.len() > 1, "this test takes two CPUs");
     let last = cpus.last().expect("there are two");
     let write = |text: &str| fs::write(sensors.file("cluster.toml"), text).expect("written");
@@ -105,12 +105,14 @@ fn a_file_of_two_sensors_is_deployed_with_workers_and_cpus_as_the_hosts_have_the
     let told = sensors.mgmtctl(&["status", "--json"]).json(0);
     let of_instances = told["instances"].as_array().expect("a list").iter();
     assert!(
-        of_instances.map(|report| &report["cpus"]).eq([&json!(list); 2]),
+        of_instances
+            .map(|report| &report["cpus"])
+            .eq([&json!(allowed); 2]),
         "{told}"
     );
     let pids = sensors.pids();
     assert_eq!(cpus_of(pids["sensor-2-worker-1"]), last.to_string());
-    assert_eq!(cpus_of(pids["sensor-1-worker-1"]), list);
+    assert_eq!(cpus_of(pids["sensor-1-worker-1"]), allowed);
 
     let again = sensors.mgmtctl(&["config", "diff", "cluster.toml"]);
     assert_eq!(again.printed(), "nothing differs\n");
@@ -131,7 +133,7 @@ fn a_file_of_two_sensors_is_deployed_with_workers_and_cpus_as_the_hosts_have_the
 #[test]
 fn what_a_file_asks_of_hosts_that_they_do_not_have_is_refused_by_instance() {
     let mut sensors = Sensors::start();
-    let (list, cpus) = allowed_cpus();
+    let (allowed, cpus) = allowed_cpus();
     let directory = sensors.working_dir();
     let write = |text: &str| fs::write(directory.join("cluster.toml"), text).expect("written");
     write(&file(&sensors, "workers = 2\ncpus = \"1022-1023\""));
@@ -140,7 +142,7 @@ fn what_a_file_asks_of_hosts_that_they_do_not_have_is_refused_by_instance() {
         &["deploy", "cluster.toml", "--yes"],
     ] {
         let reason = format!(
-            "mgmtctl: cluster.toml:15: instance sensor-2: there are no CPUs 1022-1023: the instance has {list}\n"
+            "mgmtctl: cluster.toml:15: instance sensor-2: there are no CPUs 1022-1023: the instance has {allowed}\n"
         );
         sensors.mgmtctl(command).failed(1, &reason);
     }
