@@ -35,6 +35,9 @@ pub const LAUNCH: &str = "launch";
 /// The feature, and the kind of request, by which an agent takes the configuration that it gets next for a [`Trial`].
 pub const TRIAL: &str = "trial";
 
+/// The feature of an agent that can say what a deployment would do to its nodes: [`Prepare::plan`].
+pub const PLAN: &str = "plan";
+
 /// The event of [`LinkMessage::Request`].
 pub const REQUEST: &str = "MgmtLink::request";
 
@@ -72,6 +75,10 @@ pub struct Prepare {
     /// Ports that nodes of other instances give up when it is deployed.
     #[serde(default)]
     pub given_up: Vec<Port>,
+    /// Whether nothing comes of it: the agent looks, says what would become of each node, and has no node learn of others. For an agent with the feature
+    /// [`PLAN`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plan: bool,
     /// What is to be deployed, with the nodes of all instances, for an agent with the feature [`LAUNCH`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configuration: Option<Configuration>,
@@ -93,11 +100,9 @@ impl Prepare {
     }
 }
 
-/// The configuration that is deployed next is on trial: the agent runs it, and when it is started again it goes back to what was deployed before,
-/// unless the configuration is deployed once more, without this.
+/// The configuration of this id is on trial when it is deployed next: an agent that is started again goes back to the one before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trial {
-    /// The id of that configuration.
     pub configuration: ZeekString,
 }
 
@@ -109,6 +114,42 @@ pub struct Prepared {
     /// with the agent's Zeek.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend: Option<ZeekString>,
+    /// What would become of the nodes that the agent has and of those that it is to have, in the order of their names, if it was asked for a
+    /// [plan](Prepare::plan).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fates: Option<Vec<NodeFate>>,
+}
+
+/// What would become of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeFate {
+    pub node: ZeekString,
+    pub fate: Fate,
+    /// Why it would be restarted. One line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<ZeekString>,
+    /// How long its process took at its last start until it was up, in milliseconds, if the agent has seen that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_millis: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fate {
+    /// It runs on.
+    Kept,
+    /// It runs on, and is told of other workers.
+    Told,
+    Restarted,
+    /// It does not run, and is started.
+    Started,
+    Ended,
+    /// It does not run, and stays so.
+    Stopped,
+    /// As a later release may call it.
+    #[default]
+    #[serde(other)]
+    Unknown,
 }
 
 /// Why a node could not run.
@@ -313,12 +354,14 @@ mod tests {
         let prepare = Prepare {
             nodes: vec![node],
             given_up: vec![Port::tcp(1)],
+            plan: false,
             configuration: None,
         };
         let json = to_json(&prepare).unwrap();
         assert_eq!(from_json::<Prepare>(&json).unwrap(), prepare);
 
         let whole = Prepare {
+            plan: true,
             configuration: Some(Configuration::new("id", [], prepare.nodes.clone())),
             ..prepare
         };
@@ -327,8 +370,7 @@ mod tests {
         assert_eq!(to_json(&whole).unwrap(), ZeekString::from(json));
 
         let later = r#"{"problems": [{"node": "a", "reason": "b", "place": 1}], "more": []}"#;
-        let read: Prepared = from_json(&later.into()).unwrap();
-        assert_eq!(read.problems.len(), 1);
+        assert_eq!(from_json::<Prepared>(&later.into()).unwrap().problems.len(), 1);
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub(crate) enum ClientError {
     Lost { id: String, source: Box<ClientError> },
     #[error("{0}")]
     Untold(String),
+    #[error("{0}")]
+    NoRevision(String),
     #[error("another configuration was staged meanwhile: look at it with `mgmtctl config diff`")]
     Changed,
     #[error("cannot read {path}: {source}")]
@@ -74,6 +76,9 @@ pub(crate) enum ClientError {
     TooLong { path: PathBuf },
     #[error("{path}: {reason}")]
     File { path: PathBuf, reason: String },
+    /// With path and line of each.
+    #[error("{0}")]
+    Problems(String),
 }
 
 impl ClientError {
@@ -82,10 +87,12 @@ impl ClientError {
             Self::Usage(_) | Self::Options(_) => Exit::Usage,
             Self::Refused { .. }
             | Self::Changed
+            | Self::NoRevision(_)
             | Self::Tls(_)
             | Self::Read { .. }
             | Self::TooLong { .. }
-            | Self::File { .. } => Exit::Failed,
+            | Self::File { .. }
+            | Self::Problems(_) => Exit::Failed,
             Self::NoSocket
             | Self::Untold(_)
             | Self::Silent
@@ -163,19 +170,10 @@ impl Client {
         &self,
         path: &str,
         expected: &Expected,
+        what: &impl Serialize,
     ) -> Result<T, ClientError> {
-        self.ask(resting_on(Request::post(path), expected), Bytes::new())
+        self.ask(resting_on(Request::post(path), expected), json(what)?)
             .await
-    }
-
-    /// The same, in this way.
-    pub(crate) async fn begin_with<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        expected: &Expected,
-        how: &impl Serialize,
-    ) -> Result<T, ClientError> {
-        self.ask(resting_on(Request::post(path), expected), json(how)?).await
     }
 
     async fn ask<T: DeserializeOwned>(&self, request: Builder, body: Bytes) -> Result<T, ClientError> {

@@ -15,8 +15,8 @@ use serde::Serialize;
 use crate::{
     Exit,
     client::{Client, ClientError, part},
-    colours, completion, manual,
-    options::{Command, Options, Which},
+    colours, completion, configurations, manual,
+    options::{Command, ConfigCommand, Options, Which},
     place::Place,
     status,
 };
@@ -36,6 +36,9 @@ pub(crate) async fn run(options: &Options) -> Result<Exit, ClientError> {
     match &options.command {
         Command::Completion { shell } => return completion::show(*shell),
         Command::Man { command } => return manual::show(command),
+        Command::Config(ConfigCommand::Expand(expand)) => {
+            return configurations::expand(options, expand).await;
+        }
         _ => {}
     }
     let daemon = Daemon::of(options).await?;
@@ -50,8 +53,16 @@ pub(crate) async fn run(options: &Options) -> Result<Exit, ClientError> {
         Command::Logs { node, follow: true } => daemon.follow_logs(node).await,
         Command::Diag { node } => daemon.diagnose(node).await,
         Command::Print { id, nodes } => daemon.values(id, nodes).await,
-        Command::Deploy { file, yes } => daemon.deploy(file.as_deref(), *yes).await,
         Command::Rollout(command) => daemon.rollout(command).await,
+        Command::Plan { file, exit_code } => daemon.plan(file, *exit_code).await,
+        Command::Deploy {
+            plan: Some(id),
+            yes,
+            note,
+            ..
+        } => daemon.deploy_plan(id, *yes, note.clone()).await,
+        Command::Deploy { file, yes, note, .. } => daemon.deploy(file.as_deref(), *yes, note.clone()).await,
+        Command::Revisions(command) => daemon.revisions_command(command).await,
         Command::Deployments { id } => daemon.deployments(id.as_deref()).await,
         Command::Config(command) => daemon.config(command).await,
         Command::Events { lines } => daemon.events(*lines).await,

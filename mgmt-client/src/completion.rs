@@ -1,4 +1,4 @@
-//! What a shell completes. Names of nodes, instances and clusters the daemon is asked for, in a short time; if it does not tell, none are completed.
+//! What a shell completes. Names of nodes, instances and clusters, and numbers of revisions, the daemon is asked for, in a short time; if it does not tell, none are completed.
 
 use std::{env, time::Duration};
 
@@ -51,6 +51,14 @@ fn command() -> Command {
     for (of, arg) in [("logs", "node"), ("diag", "node"), ("print", "nodes")] {
         command = command.mut_subcommand(of, |of| of.mut_arg(arg, named(Names::Nodes)));
     }
+    for (of, args) in [
+        ("show", &["revision"][..]),
+        ("diff", &["old", "new"]),
+        ("rollback", &["revision"]),
+    ] {
+        let revisions = |of: Command, arg: &&str| of.mut_arg(*arg, named(Names::Revisions));
+        command = command.mut_subcommand(of, |of| args.iter().fold(of, revisions));
+    }
     for of in ["stop", "start", "restart"] {
         command = command.mut_subcommand(of, |of| {
             of.mut_arg("nodes", named(Names::Nodes))
@@ -68,6 +76,7 @@ enum Names {
     Nodes,
     Instances,
     Clusters,
+    Revisions,
 }
 
 fn candidates(which: Names) -> Vec<CompletionCandidate> {
@@ -116,7 +125,11 @@ async fn names(options: &Options, which: Names) -> Result<Vec<String>, ClientErr
             let status: AgentStatus = daemon.client.get("/v1/status").await?;
             Ok(status.nodes.into_iter().map(|node| node.node).collect())
         }
-        (Names::Instances | Names::Clusters, Program::Agent) => Ok(Vec::new()),
+        (Names::Revisions, Program::Controller) => {
+            let revisions = daemon.revisions().await?.revisions.into_iter();
+            Ok(revisions.map(|summary| summary.revision.to_string()).collect())
+        }
+        (Names::Instances | Names::Clusters | Names::Revisions, Program::Agent) => Ok(Vec::new()),
     }
 }
 

@@ -1,6 +1,8 @@
 //! What commands about configurations ask for, and say.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
     fs::{self, File},
     io::{self, Read},
     path::Path,
@@ -8,13 +10,16 @@ use std::{
 
 use broker_codec::data::escaped_lines;
 use mgmt_api::operator::{ConfigurationFile, Expected, Staged, Station, diff};
+use serde::Serialize;
 
 use crate::{
     Exit,
     client::{ClientError, FILE_BYTES_MAX},
     cluster_file,
-    commands::{Daemon, note, show_json},
-    options::{ConfigCommand, is_standard_input},
+    commands::{Daemon, note, print, show_json},
+    facts,
+    options::{ConfigCommand, Expand, Options, Written, is_standard_input},
+    templates::{self, Cpus, Facts, TomlFile},
 };
 
 impl Daemon<'_> {
@@ -22,31 +27,38 @@ impl Daemon<'_> {
         match command {
             ConfigCommand::Show { station } => self.show_configuration(*station).await,
             ConfigCommand::Stage { file } => {
-                let staged = self.stage(&read(file)?).await?;
+                let staged = self.stage(&self.read(file).await?).await?;
                 self.show(&staged, &format!("configuration {} is staged\n", staged.id));
                 Ok(Exit::Done)
             }
+            ConfigCommand::Expand(what) => expand(self.options, what).await,
             ConfigCommand::Diff { file } => self.diff(file.as_deref()).await,
         }
     }
 
     async fn show_configuration(&self, station: Station) -> Result<Exit, ClientError> {
         let config: ConfigurationFile = self.client.get(&self.path_of_configuration(station)?).await?;
-        match as_cluster_file(&config) {
-            Ok(text) => self.show(&config, &text),
+        self.show_as_file(&config, &config);
+        Ok(Exit::Done)
+    }
+
+    /// Prints an answer whose configuration this is: that as a cluster file, if it can be one.
+    pub(crate) fn show_as_file(&self, answer: &impl Serialize, config: &ConfigurationFile) {
+        match as_cluster_file(config) {
+            Ok(text) => self.show(answer, &text),
+            Err(_) if self.options.json => show_json(answer),
             Err(reason) => {
                 note(&format!(
                     "JSON follows, as a cluster file has no place for this: {reason}"
                 ));
-                show_json(&config);
+                show_json(config);
             }
         }
-        Ok(Exit::Done)
     }
 
     async fn diff(&self, file: Option<&Path>) -> Result<Exit, ClientError> {
         let new = match file {
-            Some(file) => read(file)?,
+            Some(file) => self.read(file).await?,
             None => self.staged().await?,
         };
         let deployed = self.deployed().await?.unwrap_or_default();
@@ -55,11 +67,42 @@ impl Daemon<'_> {
         Ok(Exit::Done)
     }
 
+    /// Reads a configuration from a file. What one in TOML leaves open is asked for, and what names of hosts stand for is compared with what is deployed.
+    pub(crate) async fn read(&self, file: &Path) -> Result<ConfigurationFile, ClientError> {
+        let toml = match read(file)? {
+            Content::Configuration(config) => return Ok(config),
+            Content::Toml(toml) => toml,
+        };
+        let path = self.path_of_cluster("status")?;
+        let facts = Facts {
+            addresses: facts::addresses(&toml).await,
+            cpus: facts::cpus(&self.client, &path, toml.that_use_cpus()).await?,
+        };
+        let config = expanded(&toml, &facts, file)?;
+        if toml.host_names().next().is_some()
+            && let Some(deployed) = self.deployed().await?
+        {
+            for line in facts::changed_addresses(&toml, &config, &deployed) {
+                note(&line);
+            }
+        }
+        Ok(config)
+    }
+
     /// Stages a configuration in place of whatever is deployed now.
     pub(crate) async fn stage(&self, config: &ConfigurationFile) -> Result<Staged, ClientError> {
-        let path = self.path_of_configuration(Station::Staged)?;
         let deployed = self.deployed().await?;
-        let expected = Expected::of(deployed.as_ref().map(|config| &config.id));
+        self.stage_after(deployed.as_ref(), config).await
+    }
+
+    /// Stages a configuration in place of one that is deployed, or of none.
+    pub(crate) async fn stage_after(
+        &self,
+        deployed: Option<&ConfigurationFile>,
+        config: &ConfigurationFile,
+    ) -> Result<Staged, ClientError> {
+        let path = self.path_of_configuration(Station::Staged)?;
+        let expected = Expected::of(deployed.map(|config| &config.id));
         self.client.put(&path, &expected, config).await
     }
 
@@ -79,15 +122,106 @@ impl Daemon<'_> {
     }
 }
 
-/// Reads a configuration: JSON if it begins with a brace, else a cluster file of zeek-client's.
-pub(crate) fn read(file: &Path) -> Result<ConfigurationFile, ClientError> {
+/// What a file has.
+enum Content {
+    Configuration(ConfigurationFile),
+    /// What a configuration is made of.
+    Toml(Box<TomlFile>),
+}
+
+/// Prints the configuration that a file stands for.
+pub(crate) async fn expand(options: &Options, what: &Expand) -> Result<Exit, ClientError> {
+    let config = match read(&what.file)? {
+        Content::Configuration(config) => config,
+        Content::Toml(toml) => {
+            if let Some((name, _)) = what.cpus.iter().find(|(name, _)| !toml.has_instance(name)) {
+                let file = what.file.display();
+                return Err(ClientError::Options(format!(
+                    "--cpus {name}: there is no such instance in {file}"
+                )));
+            }
+            let mut facts = Facts {
+                addresses: facts::addresses(&toml).await,
+                cpus: what
+                    .cpus
+                    .iter()
+                    .map(|(name, cpus)| (name.clone(), Ok(cpus.clone())))
+                    .collect(),
+            };
+            let mut wanted = toml.that_count_cpus();
+            wanted.retain(|name| !facts.cpus.contains_key(*name));
+            if !wanted.is_empty() {
+                facts.cpus.extend(asked_for(options, wanted).await);
+            }
+            expanded(&toml, &facts, &what.file)?
+        }
+    };
+    if what.output == Written::Json {
+        show_json(&config);
+        return Ok(Exit::Done);
+    }
+    let text = as_cluster_file(&config).and_then(|text| {
+        let by_address = config
+            .instances
+            .iter()
+            .find(|entry| entry.host.is_some() && entry.port.is_none());
+        by_address.map_or(Ok(text), |entry| {
+            Err(format!("instance {}: an address without a port", entry.name))
+        })
+    });
+    let text = text.map_err(|reason| ClientError::File {
+        path: what.file.clone(),
+        reason: format!("a cluster file has no place for this: {reason}; -o json has one"),
+    })?;
+    print(&text);
+    Ok(Exit::Done)
+}
+
+/// The CPUs of these instances, or why they are not known.
+async fn asked_for(options: &Options, instances: BTreeSet<&str>) -> BTreeMap<String, Result<Cpus, String>> {
+    let told = match Daemon::of(options).await {
+        Ok(daemon) => match daemon.path_of_cluster("status") {
+            Ok(path) => facts::cpus(&daemon.client, &path, instances.clone()).await,
+            Err(error) => Err(error),
+        },
+        Err(error) => Err(error),
+    };
+    told.unwrap_or_else(|error| {
+        let reason = format!("its controller does not tell: {error}");
+        instances
+            .into_iter()
+            .map(|name| (name.to_owned(), Err(reason.clone())))
+            .collect()
+    })
+}
+
+fn expanded(toml: &TomlFile, facts: &Facts, file: &Path) -> Result<ConfigurationFile, ClientError> {
+    toml.expand(facts)
+        .map_err(|problems| ClientError::Problems(problems.in_words(file)))
+}
+
+/// Reads a configuration: TOML if its name ends so; a cluster file of zeek-client's likewise (`ini`); else by what is in it: JSON if it begins with a brace,
+/// TOML if it has its sections, and a cluster file if not.
+fn read(file: &Path) -> Result<Content, ClientError> {
     let text = text_of(file)?;
     let wrong = |reason: String| ClientError::File {
         path: file.to_owned(),
         reason,
     };
+    let is_toml = match file.extension().and_then(OsStr::to_str) {
+        Some("toml") => true,
+        Some("ini") => false,
+        _ if text.trim_start().starts_with('{') => false,
+        _ => templates::looks_like_toml(&text).map_err(wrong)?,
+    };
+    if is_toml {
+        let toml =
+            templates::read(&text).map_err(|problems| ClientError::Problems(problems.in_words(file)))?;
+        return Ok(Content::Toml(Box::new(toml)));
+    }
     if text.trim_start().starts_with('{') {
-        return serde_json::from_str(&text).map_err(|error| wrong(error.to_string()));
+        let config = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        return Ok(Content::Configuration(config));
     }
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = Some(host.trim()).filter(|host| !host.is_empty());
@@ -96,7 +230,7 @@ pub(crate) fn read(file: &Path) -> Result<ConfigurationFile, ClientError> {
     for warning in read.warnings {
         note(&warning);
     }
-    Ok(read.config)
+    Ok(Content::Configuration(read.config))
 }
 
 fn text_of(file: &Path) -> Result<String, ClientError> {

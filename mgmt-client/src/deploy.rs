@@ -9,8 +9,8 @@ use std::{
 
 use broker_codec::data::escaped_lines;
 use mgmt_api::operator::{
-    ConfigurationFile, Deployment, DeploymentState, Deployments, Expected, InstanceProgress, NodeProgress,
-    Progress, counted, diff, first_of,
+    ConfigurationFile, Deployment, DeploymentState, Deployments, Expected, InstanceProgress, NewDeployment,
+    NodeProgress, Progress, counted, diff, first_of,
 };
 use tokio::time::sleep;
 
@@ -18,7 +18,6 @@ use crate::{
     Exit,
     client::{ClientError, part},
     commands::{Daemon, print},
-    configurations::read,
     status::{lines, table_of},
 };
 
@@ -26,20 +25,24 @@ use crate::{
 const PAUSE: Duration = Duration::from_millis(300);
 
 impl Daemon<'_> {
-    pub(crate) async fn deploy(&self, file: Option<&Path>, yes: bool) -> Result<Exit, ClientError> {
-        let has_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
-        if !yes && !has_terminal {
+    pub(crate) async fn deploy(
+        &self,
+        file: Option<&Path>,
+        yes: bool,
+        note: Option<String>,
+    ) -> Result<Exit, ClientError> {
+        if !yes && !can_ask() {
             return Err(ClientError::Usage(
                 "deploy asks before it begins, and there is no terminal to ask on: look with `mgmtctl config diff`, and say --yes",
             ));
         }
         if let Some(file) = file {
-            self.stage(&read(file)?).await?;
+            self.stage(&self.read(file).await?).await?;
         }
         let (staged, deployed) = (self.staged().await?, self.deployed().await?);
         self.tell(&difference(&staged, deployed.as_ref()));
         if !yes {
-            if !is_wanted("Deploy", &staged) {
+            if !is_wanted(&format!("Deploy configuration {}?", shown_id(&staged))) {
                 self.tell(&format!(
                     "NOT deployed: configuration {} stays staged\n",
                     shown_id(&staged)
@@ -51,11 +54,26 @@ impl Daemon<'_> {
                 return Err(ClientError::Changed);
             }
         }
-        let expected = Expected::of(deployed.as_ref().map(|config| &config.id));
+        self.deploy_staged(deployed.as_ref(), note).await
+    }
+
+    /// Has what is staged deployed in place of this, and follows that.
+    pub(crate) async fn deploy_staged(
+        &self,
+        deployed: Option<&ConfigurationFile>,
+        note: Option<String>,
+    ) -> Result<Exit, ClientError> {
+        let expected = Expected::of(deployed.map(|config| &config.id));
+        let path = self.path_of_cluster("deployments")?;
         let begun: Deployment = self
             .client
-            .begin(&self.path_of_cluster("deployments")?, &expected)
+            .begin(&path, &expected, &NewDeployment { plan: None, note })
             .await?;
+        self.show_end_of(begun).await
+    }
+
+    /// Follows a deployment that has begun, and says what has come of it.
+    pub(crate) async fn show_end_of(&self, begun: Deployment) -> Result<Exit, ClientError> {
         let id = begun.summary.id.clone();
         let ended = self.follow(begun).await;
         let ended = ended.map_err(|source| ClientError::Lost {
@@ -144,9 +162,14 @@ pub(crate) fn shown_id(config: &ConfigurationFile) -> String {
     config.id.to_str_lossy().into_owned()
 }
 
-/// Asks on the terminal whether to do this with it.
-pub(crate) fn is_wanted(what: &str, staged: &ConfigurationFile) -> bool {
-    let question = format!("{what} configuration {}? [y/N] ", shown_id(staged));
+/// Whether there is a terminal to ask on.
+pub(crate) fn can_ask() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Asks on the terminal.
+pub(crate) fn is_wanted(question: &str) -> bool {
+    let question = format!("{question} [y/N] ");
     let mut answer = String::new();
     let _ = write!(
         io::stderr().lock(),
@@ -248,10 +271,12 @@ fn verdict(deployment: &Deployment) -> String {
     let summary = &deployment.summary;
     let id = &summary.configuration;
     let sum = sum(deployment);
+    let revision = summary.revision;
+    let as_revision = revision.map_or_else(String::new, |number| format!(" as revision {number}"));
     match summary.state {
-        DeploymentState::Done => format!("deployed: configuration {id}, {sum}\n"),
+        DeploymentState::Done => format!("deployed: configuration {id}{as_revision}, {sum}\n"),
         DeploymentState::Failed if summary.is_accepted => {
-            format!("NOT all well: configuration {id} is deployed, {sum}\n")
+            format!("NOT all well: configuration {id} is deployed{as_revision}, {sum}\n")
         }
         DeploymentState::Failed => {
             let failed = deployment

@@ -13,11 +13,16 @@
 //! | [`deploy`] | the same of commands about deployments |
 //! | [`enrol`] | the same of the command `enroll` |
 //! | [`events`] | the stream of events, read and shown |
+//! | [`facts`] | what a file in TOML does not say of itself |
 //! | [`manual`] | manual pages |
 //! | [`nodes`] | what commands about one node ask for, and say |
 //! | [`options`] | the command line |
 //! | [`place`] | where a daemon is asked |
+//! | [`plan`] | what commands about plans ask for, and say |
+//! | [`revisions`] | what commands about revisions ask for, and say |
+//! | [`rollout`] | what commands about roll-outs ask for, and say |
 //! | [`status`] | how `status` is shown, and what it means |
+//! | [`templates`] | configurations in TOML |
 //! | [`tls`] | TLS to a daemon |
 
 mod access;
@@ -31,12 +36,16 @@ mod configurations;
 mod deploy;
 mod enrol;
 mod events;
+mod facts;
 mod manual;
 mod nodes;
 mod options;
 mod place;
+mod plan;
+mod revisions;
 mod rollout;
 mod status;
+mod templates;
 mod tls;
 
 use std::process::ExitCode;
@@ -52,6 +61,8 @@ enum Exit {
     Done = 0,
     /// It failed, or not all is as deployed.
     Failed = 1,
+    /// A plan has something to change.
+    Changes = 2,
     /// The daemon cannot be asked, or does not tell how all is.
     CannotTell = 3,
     /// The command line is wrong.

@@ -1,5 +1,9 @@
 //! The command line.
 
+mod access;
+mod revisions;
+mod rollout;
+
 use std::path::{Path, PathBuf};
 
 use clap::{
@@ -7,11 +11,19 @@ use clap::{
     builder::{OsStringValueParser, TypedValueParser},
 };
 use clap_complete::Shell;
-use mgmt_api::{ClusterRole, access::Role, operator::{OnFailure, OnLost, Station}};
+use mgmt_api::{ClusterRole, operator::Station};
+
+use self::revisions::note;
+pub(crate) use self::{
+    access::{Enroll, TokenCommand},
+    revisions::RevisionsCommand,
+    rollout::{RolloutCommand, RolloutStart},
+};
+use crate::templates::{Cpus, given};
 
 /// Operates clusters of Zeek through their controller, or one sensor through its agent.
 ///
-/// Exit codes: 0 done, all is as deployed; 1 failed, or not all is as deployed; 3 cannot tell, as the daemon cannot be asked, or
+/// Exit codes: 0 done, all is as deployed; 1 failed, or not all is as deployed; 2 plan --exit-code, with changes; 3 cannot tell, as the daemon cannot be asked, or
 /// does not tell status, instances or clusters; 64 wrong command line.
 #[derive(Debug, Parser)]
 #[command(name = "mgmtctl", version)]
@@ -98,14 +110,31 @@ pub(crate) enum Command {
         #[arg(value_name = "NODE")]
         nodes: Vec<String>,
     },
+    /// Show what a deployment would do to each node, as the agents say; nothing changes. The last line sums it up
+    ///
+    /// Exit codes: 0 it can be deployed; 1 a node could not run; 2 with --exit-code, there is something to change; 3 not known of all instances.
+    Plan {
+        /// A TOML file, a cluster file of zeek-client's, or JSON; - for standard input
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// End with 2 if there is something to change
+        #[arg(long)]
+        exit_code: bool,
+    },
     /// Deploy what is staged, by way of the controller, and follow it; the last line says what has come of it
     Deploy {
-        /// A cluster file of zeek-client's, or JSON, to be staged first; - for standard input
-        #[arg(value_name = "FILE")]
+        /// A TOML file, a cluster file of zeek-client's, or JSON, to be staged first; - for standard input
+        #[arg(value_name = "FILE", conflicts_with = "plan")]
         file: Option<PathBuf>,
+        /// A plan, of which just that is done, or nothing if a deployment would do something else now
+        #[arg(long, value_name = "ID")]
+        plan: Option<String>,
         /// Do not ask
         #[arg(long)]
         yes: bool,
+        /// Why, for `mgmtctl history`
+        #[arg(long, value_name = "TEXT", value_parser = note)]
+        note: Option<String>,
     },
     /// Try what is staged on one instance after another, by way of the controller, and deploy it when all nodes do well
     #[command(subcommand)]
@@ -116,6 +145,8 @@ pub(crate) enum Command {
         #[arg(value_name = "ID")]
         id: Option<String>,
     },
+    #[command(flatten)]
+    Revisions(RevisionsCommand),
     /// Show the cluster's configurations, by way of the controller
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -125,7 +156,7 @@ pub(crate) enum Command {
         #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 10)]
         lines: usize,
     },
-    /// Print what has a shell complete command lines, also names of nodes, instances and clusters, which the daemon is asked for
+    /// Print what has a shell complete command lines, also names of nodes, instances and clusters and numbers of revisions, which the daemon is asked for
     Completion {
         #[arg(value_name = "SHELL")]
         shell: Shell,
@@ -159,78 +190,6 @@ impl Command {
     }
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum RolloutCommand {
-    /// Begin, and follow it; the last line says what has come of it
-    Start(RolloutStart),
-    /// Show how far it is, or what has come of the last one
-    Status {
-        /// Wait for its end
-        #[arg(short, long)]
-        follow: bool,
-    },
-    /// Finish what is being changed, and begin nothing else
-    Pause,
-    /// Go on
-    Resume,
-    /// Have all nodes that were changed go back to what is deployed
-    Abort,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct RolloutStart {
-    /// A configuration, to be staged first; - for standard input
-    #[arg(value_name = "FILE")]
-    pub(crate) file: Option<PathBuf>,
-    /// Change the nodes of this instance first
-    #[arg(long, value_name = "INSTANCE")]
-    pub(crate) canary: Vec<String>,
-    /// Change nodes on so many instances at a time
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
-    pub(crate) max_parallel: u32,
-    /// Let no more nodes of a role be down at a time, as in worker=4
-    #[arg(long, value_name = "ROLE=NUMBER", value_parser = role_and_number)]
-    pub(crate) max_unavailable: Vec<(String, u32)>,
-    /// Watch nodes for so long after they are up, as in 30s or 5min
-    #[arg(long, value_name = "DURATION", value_parser = seconds, default_value = "30s")]
-    pub(crate) watch: u64,
-    /// What to do when a node fails: rollback, or stop
-    #[arg(long, value_name = "WHAT", default_value_t)]
-    pub(crate) on_failure: OnFailure,
-    /// What to do when the agent of an instance is lost whose nodes are being changed: wait, stop or rollback
-    #[arg(long, value_name = "WHAT", default_value_t)]
-    pub(crate) on_lost: OnLost,
-    /// Do not ask
-    #[arg(long)]
-    pub(crate) yes: bool,
-}
-
-fn role_and_number(text: &str) -> Result<(String, u32), &'static str> {
-    let (word, number) = text.split_once('=').ok_or("it is a role and a number, as in worker=4")?;
-    let role = role(word)?;
-    let number = number.parse().map_err(|_| "it is a role and a number, as in worker=4")?;
-    Ok((role.to_string(), number))
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct Enroll {
-    /// The instance
-    #[arg(value_name = "INSTANCE", required_unless_present = "list")]
-    pub(crate) instance: Option<String>,
-    /// In what time the token ends, as in 12h or 30d; without, in a day
-    #[arg(long, value_name = "DURATION", value_parser = seconds)]
-    pub(crate) expires: Option<u64>,
-    /// Where the agent reaches the controller's HTTP port, as https://HOST:PORT; without, by the first name in `http_host`, or that of the controller's host
-    #[arg(long, value_name = "URL")]
-    pub(crate) url: Option<String>,
-    /// Show the instances whose tokens are not used yet
-    #[arg(long, conflicts_with_all = ["instance", "expires", "url", "revoke"])]
-    pub(crate) list: bool,
-    /// Delete the token of the instance, which is not used yet
-    #[arg(long, conflicts_with_all = ["expires", "url"])]
-    pub(crate) revoke: bool,
-}
-
 /// How much is shown.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Form {
@@ -248,29 +207,6 @@ impl Form {
     pub(crate) const fn is_wide(self) -> bool {
         matches!(self.output, Some(Output::Wide))
     }
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum TokenCommand {
-    /// Make a token and print it; it is not shown again
-    Create {
-        /// What it is called in logs and lists
-        #[arg(value_name = "NAME")]
-        name: String,
-        /// read, deploy or admin; in the clusters of --cluster, else in all
-        #[arg(long, value_parser = access_role)]
-        role: Role,
-        /// In what time it ends, as in 12h or 30d; without, never
-        #[arg(long, value_name = "DURATION", value_parser = seconds)]
-        expires: Option<u64>,
-    },
-    /// Show the tokens that there are
-    List,
-    /// Delete a token: what uses it is refused from now on
-    Revoke {
-        #[arg(value_name = "NAME")]
-        name: String,
-    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -292,16 +228,38 @@ pub(crate) enum ConfigCommand {
     },
     /// Stage a configuration: the next deployment takes it
     Stage {
-        /// A cluster file of zeek-client's, or JSON; - for standard input
+        /// A TOML file, a cluster file of zeek-client's, or JSON; - for standard input
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Print the configuration that a TOML file stands for, with all of its nodes; the controller is asked only for what the file takes from it
+    Expand(Expand),
     /// Show in what a configuration differs from the deployed one
     Diff {
-        /// A cluster file of zeek-client's, or JSON; - for standard input; without, what is staged
+        /// A TOML file, a cluster file of zeek-client's, or JSON; - for standard input; without, what is staged
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Expand {
+    /// A TOML file; - for standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// As JSON, or as a cluster file of zeek-client's if that has a place for all
+    #[arg(short, long, value_name = "FORM", default_value = "json")]
+    pub(crate) output: Written,
+    /// How many CPUs an instance has, as in sensor1=16, instead of what its agent tells
+    #[arg(long, value_name = "INSTANCE=NUMBER", value_parser = given)]
+    pub(crate) cpus: Vec<(String, Cpus)>,
+}
+
+/// How a configuration is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Written {
+    Json,
+    Ini,
 }
 
 /// Whether a file stands for standard input.
@@ -333,10 +291,6 @@ fn role(word: &str) -> Result<ClusterRole, &'static str> {
         ClusterRole::None => Err("the roles are logger, manager, proxy and worker"),
         role => Ok(role),
     }
-}
-
-fn access_role(word: &str) -> Result<Role, &'static str> {
-    word.parse().map_err(|_| "the roles are read, deploy and admin")
 }
 
 /// A duration, as in `90min`, `12h` or `30days`, in seconds.

@@ -15,8 +15,7 @@ use crate::{
     Exit,
     client::ClientError,
     commands::Daemon,
-    configurations::read,
-    deploy::{difference, is_wanted, progress_line, shown_id},
+    deploy::{can_ask, difference, is_wanted, progress_line, shown_id},
     options::{RolloutCommand, RolloutStart},
 };
 
@@ -52,18 +51,17 @@ impl Daemon<'_> {
     }
 
     async fn start_rollout(&self, start: &RolloutStart) -> Result<Exit, ClientError> {
-        let has_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
-        if !start.yes && !has_terminal {
+        if !start.yes && !can_ask() {
             return Err(ClientError::Usage(
                 "a roll-out asks before it begins, and there is no terminal to ask on: look with `mgmtctl config diff`, and say --yes",
             ));
         }
         if let Some(file) = &start.file {
-            self.stage(&read(file)?).await?;
+            self.stage(&self.read(file).await?).await?;
         }
         let (staged, deployed) = (self.staged().await?, self.deployed().await?);
         self.tell(&difference(&staged, deployed.as_ref()));
-        if !start.yes && !is_wanted("Roll out", &staged) {
+        if !start.yes && !is_wanted(&format!("Roll out configuration {}?", shown_id(&staged))) {
             self.tell(&format!(
                 "NOT rolled out: configuration {} stays staged\n",
                 shown_id(&staged)
@@ -77,11 +75,12 @@ impl Daemon<'_> {
             watch: start.watch,
             on_failure: start.on_failure,
             on_lost: start.on_lost,
+            note: start.note.clone(),
         };
         let expected = Expected::of(deployed.as_ref().map(|config| &config.id));
         let begun: Rollout = self
             .client
-            .begin_with(&self.path_of_rollout()?, &expected, &options)
+            .begin(&self.path_of_rollout()?, &expected, &options)
             .await?;
         let rollout = self.follow_rollout(begun).await?;
         Ok(self.show_rollout(&rollout))
@@ -154,7 +153,10 @@ fn in_words(rollout: &Rollout) -> String {
     let mut text = String::new();
     for stage in &rollout.stages {
         let all = stage.nodes.len();
-        let changed = stage.nodes.iter().filter(|node| node.state == RolledState::Changed);
+        let changed = stage
+            .nodes
+            .iter()
+            .filter(|node| node.state == RolledState::Changed);
         let changed = changed.count();
         let filled = (changed * BAR).checked_div(all).unwrap_or(0);
         let bar = "#".repeat(filled) + &".".repeat(BAR - filled);

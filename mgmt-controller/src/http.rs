@@ -2,13 +2,14 @@
 //! request takes.
 //! docs/http.md says how a change says what it rests on.
 
+mod revisions;
 mod rollouts;
 
 use broker_codec::data::ZeekString;
 use mgmt_api::operator::{
     Changed, ClusterRequest, ClusterStatus, Clusters, ConfigurationFile, Deployment, Deployments, Event,
-    Expected, NodeHistory, NodeName, Outputs, Selection, Staged, Station, Values, diff::Difference,
-    entity_tag,
+    Expected, NewDeployment, NodeHistory, NodeName, Outputs, Selection, Staged, Station, Values,
+    diff::Difference, entity_tag, plan::Plan,
 };
 use mgmt_daemon::http::{
     Answer, Door, Problem, Routes,
@@ -56,6 +57,7 @@ pub(crate) fn routes(feed: Feed, page: Page, issuing: Issuing) -> Routes<Door<Re
         .merge(sd::routes())
         .merge(events::routes(feed))
         .merge(authority::routes::routes(issuing))
+        .merge(revisions::routes())
         .merge(mgmt_daemon::routes!(
             clusters,
             delete_cluster,
@@ -63,6 +65,7 @@ pub(crate) fn routes(feed: Feed, page: Page, issuing: Issuing) -> Routes<Door<Re
             staged,
             stage,
             deployed,
+            plan,
             deployments,
             deploy,
             deployment,
@@ -179,9 +182,25 @@ async fn stage(operator: Operator, Path(cluster): Path<String>, headers: HeaderM
     operator.asks(Request::Of(cluster, request)).await
 }
 
-/// Deploy what is staged
+/// Plan a deployment
 ///
-/// The answer comes when the deployment has begun; what becomes of it is at the place in `Location`.
+/// What it would do to each node, as agents say that look at their hosts. Nothing changes. The plan is deployed by its id.
+#[utoipa::path(
+    post,
+    path = "/v1/clusters/{cluster}/plans",
+    security(("bearer" = ["deploy"])),
+    request_body = ConfigurationFile,
+    responses((status = 200, body = Plan, description = "The plan"), (status = 409), (status = 422)),
+)]
+async fn plan(operator: Operator, Path(cluster): Path<String>, body: Bytes) -> Answered {
+    let request = ClusterRequest::Plan(read_body(body).await?);
+    operator.asks(Request::Of(cluster, request)).await
+}
+
+/// Deploy what is staged, or what was planned
+///
+/// The answer comes when the deployment has begun; what becomes of it is at the place in `Location`. A plan says itself what it rests on, and is refused
+/// if a deployment would do something else now.
 #[utoipa::path(
     post,
     path = "/v1/clusters/{cluster}/deployments",
@@ -190,21 +209,27 @@ async fn stage(operator: Operator, Path(cluster): Path<String>, headers: HeaderM
         ("If-Match" = Option<String>, Header, description = "The `ETag` of the configuration that the change takes to be deployed"),
         ("If-None-Match" = Option<String>, Header, description = "`*` if the change takes nothing to be deployed"),
     ),
+    request_body(content = Option<NewDeployment>, description = "Without, what is staged is deployed"),
     responses(
         (
             status = 202,
             body = Deployment,
             description = "It has begun",
             headers(("Location" = String, description = "The path of the deployment")),
-        ), (status = 409), (status = 412), (status = 428)),
+        ), (status = 409), (status = 412), (status = 422), (status = 428)),
 )]
 async fn deploy(
     operator: Operator,
     Path(cluster): Path<String>,
     headers: HeaderMap,
+    body: Bytes,
 ) -> Result<impl IntoResponse, Problem> {
     let expected = expected(&headers)?;
-    let request = ClusterRequest::Deploy { expected };
+    let new = match &body[..] {
+        [] => NewDeployment::default(),
+        _ => read_body(body).await?,
+    };
+    let request = ClusterRequest::Deploy { expected, new };
     let answer = operator.asks(Request::Of(cluster.clone(), request)).await?;
     // The cluster is one that there is, and the id the controller's own.
     let id = id_of(&answer)?;

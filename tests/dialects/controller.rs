@@ -191,6 +191,7 @@ impl Run {
                     Action::Log { .. }
                     | Action::Report(_)
                     | Action::Event(_)
+                    | Action::Recall { .. }
                     | Action::Answer { .. }
                     | Action::Vitals { .. } => {}
                     Action::Persist { write, changes } => {

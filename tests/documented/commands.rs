@@ -82,6 +82,11 @@ fn clusters() {
 }
 
 #[test]
+fn configurations() {
+    run_blocks_of("docs/configurations.md");
+}
+
+#[test]
 fn mgmtctl() {
     run_blocks_of("docs/mgmtctl.md");
 }
@@ -102,6 +107,16 @@ fn migrate() {
 }
 
 #[test]
+fn revisions() {
+    run_blocks_of("docs/revisions.md");
+}
+
+#[test]
+fn rollouts() {
+    run_blocks_of("docs/rollouts.md");
+}
+
+#[test]
 fn secure() {
     run_blocks_of("docs/secure.md");
 }
@@ -109,9 +124,10 @@ fn secure() {
 /// Nothing is asked where there is no terminal.
 fn without_terminal(mut command: Command) -> Command {
     let deploys = command.line.contains(" deploy ") && !command.line.contains("--role deploy ");
-    if deploys && !command.line.contains("--yes") {
+    let asks = deploys || command.line.contains(" rollback");
+    if asks && !command.line.contains("--yes") {
         command.line.push_str(" --yes");
-        let asks = |line: &&str| line.starts_with("Deploy configuration ");
+        let asks = |line: &&str| line.starts_with("Deploy ") && line.contains("? [y/N]");
         let others: Vec<&str> = command.shown.lines().filter(|line| !asks(line)).collect();
         command.shown = others.join("\n");
     }

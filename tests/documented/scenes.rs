@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 use serde_json::json;
 
 use super::site::Site;
-use crate::support::{cluster_file::always_dies, program::run_command};
+use crate::support::{cluster_file::always_dies, program::run_command, workspace_root};
 
 /// All is well.
 pub(super) fn deployed(site: &mut Site) {
@@ -34,6 +34,38 @@ pub(super) fn changed(site: &mut Site) {
         "cluster.ini",
         &other.replace("[instances]\n", "[instances]\nsensor3\n"),
     );
+}
+
+/// A file has another environment for a worker.
+pub(super) fn planned(site: &mut Site) {
+    deployed(site);
+    site.write("cluster.ini", &site.cluster("env = TUNING=high\n"));
+}
+
+/// A file gives the workers another environment.
+pub(super) fn recoloured(site: &mut Site) {
+    deployed(site);
+    site.write(
+        "cluster.ini",
+        &site
+            .cluster("")
+            .replace("interface = lo", "interface = lo\nenv = COLOUR=green"),
+    );
+}
+
+/// The example of a page is there.
+pub(super) fn an_example(site: &mut Site) {
+    let example = workspace_root().join("docs/examples/one-host.toml");
+    site.write(
+        "one-host.toml",
+        &fs::read_to_string(example).expect("it is there"),
+    );
+}
+
+/// A file has another environment for the first worker.
+pub(super) fn tuned(site: &mut Site) {
+    deployed(site);
+    site.write("cluster.ini", &site.cluster("env = TUNED=1\n"));
 }
 
 /// A file names a script that is not there.

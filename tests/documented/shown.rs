@@ -9,6 +9,7 @@ pub(super) fn timeless(text: &str) -> String {
     let replaced = [
         ("/[^ \"]+/", ".../"),
         (r"\bmgmt_[0-9a-f]+", "mgmt_"),
+        (r"\bplan [0-9a-f]{16}\b", "plan ID"),
         (r"expires at [0-9-]+ \d\d:\d\d:\d\d", "expires at AT"),
         (r"\b\d+ d( \d+ h)?", "1 s"),
         (r"\b(127|10)\.0\.0\.\d+:\d+", "10.0.0.1"),

@@ -41,6 +41,16 @@ pub(super) const BLOCKS: &[(&str, &str, How)] = &[
         "$ mgmtctl --cluster lab deploy lab.ini",
         Here(scenes::lab),
     ),
+    (
+        "docs/rollouts.md",
+        "$ mgmtctl rollout start cluster.ini --canary sensor2 --max-unavailable worker=1 --watch 1s --yes",
+        Here(scenes::recoloured),
+    ),
+    (
+        "docs/configurations.md",
+        "$ mgmtctl config expand --cpus zeek1=16 one-host.toml",
+        Here(scenes::an_example),
+    ),
     ("docs/mgmtctl.md", "$ mgmtctl status", Here(scenes::troubled)),
     (
         "docs/mgmtctl.md",
@@ -52,6 +62,11 @@ pub(super) const BLOCKS: &[(&str, &str, How)] = &[
         "docs/mgmtctl.md",
         "$ mgmtctl config diff cluster.ini",
         Here(scenes::changed),
+    ),
+    (
+        "docs/mgmtctl.md",
+        "$ mgmtctl plan cluster.ini",
+        Here(scenes::planned),
     ),
     (
         "docs/mgmtctl.md",
@@ -219,6 +234,11 @@ pub(super) const BLOCKS: &[(&str, &str, How)] = &[
         "docs/replay.md",
         "zeek -j policy/frameworks/management/agent Management::Agent::name=instance-1 SupervisorControl::enable_listen=F &",
         Not("it runs Zeek's own agent"),
+    ),
+    (
+        "docs/revisions.md",
+        "$ mgmtctl deploy cluster.ini --note \"tuning, ticket 4711\"",
+        Here(scenes::tuned),
     ),
     (
         "docs/running.md",

@@ -67,9 +67,17 @@ get    /v1/clusters/{cluster}/status                        there read
 get    /v1/clusters/{cluster}/configurations/staged         there read
 put    /v1/clusters/{cluster}/configurations/staged         there deploy    {"instances": [], "nodes": []}
 get    /v1/clusters/{cluster}/configurations/deployed       there read
+post   /v1/clusters/{cluster}/plans                         there deploy    {"instances": [], "nodes": []}
 get    /v1/clusters/{cluster}/deployments                   there read
 post   /v1/clusters/{cluster}/deployments                   there deploy
 get    /v1/clusters/{cluster}/deployments/{deployment}      there read
+get    /v1/clusters/{cluster}/rollout                       there read
+post   /v1/clusters/{cluster}/rollout                       there deploy    {}
+post   /v1/clusters/{cluster}/rollout/pause                 there deploy
+post   /v1/clusters/{cluster}/rollout/resume                there deploy
+post   /v1/clusters/{cluster}/rollout/abort                 there deploy
+get    /v1/clusters/{cluster}/revisions                     there read
+get    /v1/clusters/{cluster}/revisions/{revision}          there read
 get    /v1/clusters/{cluster}/variables/{id}                there read
 get    /v1/clusters/{cluster}/nodes/{node}/variables/{id}   there read
 get    /v1/clusters/{cluster}/nodes/{node}/outputs          there read

@@ -49,7 +49,7 @@ fn what_mgmtctl_deploys_zeek_client_shows_and_each_node_is_told_of() {
         sensor-1 manager up
         sensor-1 proxy up
         sensor-2 worker-sensor-2-1 up
-        deployed: configuration ID, 4 of 4 nodes up
+        deployed: configuration ID as revision 1, 4 of 4 nodes up
     "]]
     .assert_eq(&mgmtctl::without_ids(&masked(deployed.printed())));
     let shown = sensors.mgmtctl(&["config", "show"]);
@@ -92,7 +92,7 @@ fn what_has_failed_is_said_in_the_last_lines_and_deployments_of_all_are_remember
     );
     assert_eq!(
         verdict,
-        "NOT all well: configuration ID is deployed, 3 of 4 nodes up"
+        "NOT all well: configuration ID is deployed as revision 2, 3 of 4 nodes up"
     );
 
     cluster.set("manager", "scripts = /absent.zeek");

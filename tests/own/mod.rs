@@ -15,12 +15,15 @@ mod lost;
 mod many;
 mod metrics;
 mod operated;
+mod planned;
 mod ready;
+mod revisions;
 mod rolled_out;
 mod sensors;
 mod session;
 mod silent;
 mod stopped;
+mod templates;
 mod two_controllers;
 mod upgraded;
 

@@ -59,14 +59,18 @@ impl Sensors {
         }
     }
 
-    /// A cluster with three nodes besides workers on the first host, and this many workers on each.
-    pub(super) fn cluster(&self, workers: [usize; 2]) -> ClusterFile {
+    /// Where a manager, a logger and a proxy may listen.
+    pub(super) fn ports(&self) -> [u16; 3] {
         let [manager, _, _, logger, proxy] = &self.ports[..] else {
             panic!("four ports");
         };
+        [manager, logger, proxy].map(ReservedPort::port)
+    }
+
+    /// A cluster with three nodes besides workers on the first host, and this many workers on each.
+    pub(super) fn cluster(&self, workers: [usize; 2]) -> ClusterFile {
         let [first, second] = SENSORS;
-        let ports = [manager, logger, proxy].map(ReservedPort::port);
-        ClusterFile::of(&[(first, workers[0]), (second, workers[1])], ports)
+        ClusterFile::of(&[(first, workers[0]), (second, workers[1])], self.ports())
     }
 
     #[track_caller]

@@ -15,35 +15,40 @@ use crate::support::{
 };
 
 /// A host for a controller, which connects to the agent of a [`Host`].
-struct Hub {
-    home: Arc<TempDir>,
+pub(super) struct Hub {
+    pub(super) home: Arc<TempDir>,
     controller: Option<Controller>,
 }
 
 impl Hub {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             home: home(),
             controller: None,
         }
     }
 
-    fn start(&mut self) {
+    pub(super) fn start(&mut self) {
         let no_ports = "Management::Controller::auto_assign_metrics_ports=F";
         self.controller = Some(Controller::start_in(&self.home, &[no_ports]));
     }
 
-    fn stop(&mut self) -> String {
+    pub(super) fn stop(&mut self) -> String {
         let controller = self.controller.take().expect("it runs");
         controller.stop().stderr
     }
 
-    fn directory(&self) -> std::path::PathBuf {
+    /// Ends it as a crash would.
+    pub(super) fn crash(&mut self) {
+        self.controller.take().expect("it runs").kill();
+    }
+
+    pub(super) fn directory(&self) -> std::path::PathBuf {
         self.home.path().join("state/nodes/controller")
     }
 
     /// Runs `mgmt-controller store`.
-    fn store(&self, arguments: &[&str]) -> Outcome {
+    pub(super) fn store(&self, arguments: &[&str]) -> Outcome {
         let settings = [
             "--state-dir",
             "state",
@@ -56,13 +61,13 @@ impl Hub {
         program::run(binary(), self.home.path(), &all)
     }
 
-    fn mgmtctl(&self, arguments: &[&str]) -> Outcome {
+    pub(super) fn mgmtctl(&self, arguments: &[&str]) -> Outcome {
         mgmtctl::ask(&self.directory(), arguments)
     }
 
     /// Waits until it is so as these words say.
     #[track_caller]
-    fn status_until(&self, words: &str) -> Outcome {
+    pub(super) fn status_until(&self, words: &str) -> Outcome {
         Limit::new(words).poll(|| {
             let status = self.mgmtctl(&["status"]);
             status.stdout.contains(words).then_some(status)

@@ -35,7 +35,7 @@ const DEPENDENCIES: &[(&str, &str)] = &[
     (
         "mgmt-client",
         "broker-codec clap clap_complete clap_mangen comfy-table futures-util http-body-util hyper hyper-util mgmt-api openssl percent-encoding serde serde_json \
-         thiserror tokio tokio-openssl",
+         thiserror tokio tokio-openssl toml",
     ),
     (
         "mgmt-daemon",

@@ -21,12 +21,12 @@ use super::{
     lives::Lives,
     node_spec::Cluster,
     nodes::{OwnNode, Tally},
-    pending::{Asker, Held, Key, Kind, Pending, Preparing},
+    pending::{Asker, Held, Key, Kind, Pending, Preparing, ToPrepare},
     program::Known,
     settings::Settings,
     starts::Starts,
     supervision::Command,
-    trial::Trials,
+    trials::Trials,
 };
 use crate::Counted;
 
@@ -89,6 +89,8 @@ pub struct Agent {
     pub(super) archival_due: Option<Now>,
     /// A controller's request to look whether nodes could run, which is under way.
     pub(super) preparing: Option<Preparing>,
+    /// One of a deployment that waits meanwhile for a plan's to end.
+    pub(super) next_to_prepare: Option<ToPrepare>,
     /// When the last one came that was answered.
     pub(super) prepared_at: Option<Now>,
     /// The nodes that do not run until they are started: an operator has stopped them, or they have done their work.
@@ -138,6 +140,8 @@ pub(super) enum Purpose {
     Recover,
     /// A status, to see what is left after the agent was away.
     Restore,
+    /// A status, to say what a deployment would do.
+    Plan,
     /// A status, to answer this request.
     GetNodes(ZeekString),
     Create(ZeekString),
@@ -186,6 +190,7 @@ impl Agent {
             controller: None,
             archival_due: None,
             preparing: None,
+            next_to_prepare: None,
             prepared_at: None,
             stopped: BTreeSet::new(),
             done: BTreeSet::new(),

@@ -176,7 +176,7 @@ impl Agent {
             Goal::Run { config, .. } => Some(config),
             _ => None,
         };
-        let mut fates = self.fates(status, wanted);
+        let mut fates = self.fates(status, wanted, &self.stopped);
         for name in fates.ended() {
             self.destroy(turn, Purpose::Destroy(name.clone()), &name);
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use broker_codec::data::ZeekString;
-use mgmt_api::{Configuration, State, log::some_of};
+use mgmt_api::{Configuration, State, link, log::some_of};
 
 use super::{
     agent::Agent,
@@ -64,6 +64,25 @@ impl Fates {
         self.ended.keys().filter(|name| !self.started.contains(*name))
     }
 
+    /// What becomes of each node, where these stay stopped.
+    pub(super) fn of_each(
+        &self,
+        stopped: &BTreeSet<ZeekString>,
+    ) -> BTreeMap<&ZeekString, (link::Fate, Option<&String>)> {
+        let ended = self.ended.keys().map(|name| (name, (link::Fate::Ended, None)));
+        let kept = self.kept.iter().map(|name| (name, (link::Fate::Kept, None)));
+        let told = self.told.iter().map(|name| (name, (link::Fate::Told, None)));
+        let started = self.started.iter().map(|name| {
+            let fate = match self.ended.get(name) {
+                _ if stopped.contains(name) => (link::Fate::Stopped, None),
+                Some(why) => (link::Fate::Restarted, why.as_ref()),
+                None => (link::Fate::Started, None),
+            };
+            (name, fate)
+        });
+        ended.chain(kept).chain(told).chain(started).collect()
+    }
+
     /// What is done about nodes that an earlier agent has left, and about those that do not run in these words, with `@` for their names.
     pub(super) fn in_words(&self, starting: &str) -> String {
         let mut parts = Vec::new();
@@ -96,8 +115,13 @@ fn restarted((name, why): (&ZeekString, Option<&String>)) -> ZeekString {
 }
 
 impl Agent {
-    /// What becomes of the Supervisor's processes. Of those that it cannot tell how they were started none is kept.
-    pub(super) fn fates(&self, status: &Processes, config: Option<&Configuration>) -> Fates {
+    /// What becomes of the Supervisor's processes, where these nodes stay stopped. Of those that it cannot tell how they were started none is kept.
+    pub(super) fn fates(
+        &self,
+        status: &Processes,
+        config: Option<&Configuration>,
+        stopped: &BTreeSet<ZeekString>,
+    ) -> Fates {
         let mut fates = Fates::default();
         let cluster = config
             .map(node_spec::cluster)
@@ -108,7 +132,7 @@ impl Agent {
             if supervised.management.is_some() {
                 continue;
             }
-            let wanted = config.and_then(|config| self.wanted_spec(config, &cluster, name));
+            let wanted = config.and_then(|config| self.wanted_spec(config, &cluster, name, stopped));
             let has_failed = self
                 .nodes
                 .get(name)

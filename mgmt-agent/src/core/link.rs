@@ -3,7 +3,7 @@
 use broker_codec::{EndpointId, data::ZeekString};
 use mgmt_api::{
     LinkMessage, OperatorRequest, Principal,
-    link::{LAUNCH, PREPARE, TRIAL, other_version, to_json},
+    link::{LAUNCH, PLAN, PREPARE, TRIAL, other_version, to_json},
     operator::{HISTORY, NotDone, NotDoneKind, OUTPUTS, START, STATUS, STOP},
 };
 use serde::Serialize;
@@ -21,9 +21,9 @@ impl Agent {
     pub(super) const fn features(&self) -> &'static [&'static str] {
         match self.settings.supervise {
             Supervise::Zeek => &[PREPARE, STATUS, OUTPUTS, HISTORY],
-            Supervise::Systemd | Supervise::Native => {
-                &[PREPARE, LAUNCH, STATUS, OUTPUTS, HISTORY, STOP, START, TRIAL]
-            }
+            Supervise::Systemd | Supervise::Native => &[
+                PREPARE, LAUNCH, PLAN, STATUS, OUTPUTS, HISTORY, STOP, START, TRIAL,
+            ],
         }
     }
 

@@ -164,15 +164,19 @@ impl Agent {
 
     /// Nodes that have done their work have more to do if they are configured in another way now.
     pub(super) fn not_done(&mut self, config: &Configuration) {
+        let others = self.with_more_to_do(config);
+        self.done.retain(|name| !others.contains(name));
+        self.stopped.retain(|name| !others.contains(name));
+    }
+
+    /// Those of them.
+    pub(super) fn with_more_to_do(&self, config: &Configuration) -> BTreeSet<ZeekString> {
         let before = self.config.as_ref().map(|config| &config.nodes);
         let is_same = |name: &ZeekString| {
             let of_name = |nodes: &[mgmt_api::Node]| nodes.iter().find(|node| node.name == *name).cloned();
             before.is_some_and(|before| of_name(before) == of_name(&config.nodes))
         };
-        let (same, others): (BTreeSet<_>, BTreeSet<_>) =
-            std::mem::take(&mut self.done).into_iter().partition(is_same);
-        self.done = same;
-        self.stopped.retain(|name| !others.contains(name));
+        self.done.iter().filter(|name| !is_same(name)).cloned().collect()
     }
 
     /// All nodes end, until there is another agent.
@@ -191,7 +195,7 @@ impl Agent {
         let Some(config) = self.config.clone() else {
             return;
         };
-        let mut fates = self.fates(status, Some(&config));
+        let mut fates = self.fates(status, Some(&config), &self.stopped);
         fates.configured(self.nodes.keys().filter(|name| !self.stopped.contains(*name)));
         for (name, supervised) in status.iter().filter(|(name, _)| fates.keeps(name)) {
             self.node_found(turn, name, supervised);
@@ -260,7 +264,7 @@ impl Agent {
         }
         let cluster = Arc::new(node_spec::cluster(config).unwrap_or_default());
         for name in names {
-            if let Some(node) = self.wanted_spec(config, &cluster, name) {
+            if let Some(node) = self.wanted_spec(config, &cluster, name, &self.stopped) {
                 let (id, node) = (self.ids.next_id(), Box::new(node));
                 let purpose = Purpose::Relayout(name.clone());
                 self.order(turn, purpose, Command::Relayout { id, node });
@@ -268,16 +272,17 @@ impl Agent {
         }
     }
 
-    /// How a node of this instance is to run by a configuration, unless it is not to.
+    /// How a node of this instance is to run by a configuration, unless it is not to, or is one of those that stay stopped.
     pub(super) fn wanted_spec(
         &self,
         config: &Configuration,
         cluster: &Arc<Cluster>,
         name: &ZeekString,
+        stopped: &BTreeSet<ZeekString>,
     ) -> Option<NodeSpec> {
         let of_ours = |node: &&mgmt_api::Node| node.name == *name && node.instance == self.settings.name;
         let node = config.nodes.iter().find(of_ours)?;
-        if self.stopped.contains(name) {
+        if stopped.contains(name) {
             return None;
         }
         node_spec::node_spec(config, cluster, node, &self.settings).ok()

@@ -49,6 +49,7 @@ mod operator;
 pub mod order;
 mod outcome;
 mod pending;
+mod plan;
 mod prepare;
 mod program;
 mod reports;
@@ -59,6 +60,7 @@ mod starts;
 mod states;
 mod supervision;
 mod trial;
+mod trials;
 mod vitals;
 
 pub use access::check_controller;

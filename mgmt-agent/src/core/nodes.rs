@@ -77,6 +77,8 @@ pub(super) struct OwnNode {
     pub(super) is_missed: bool,
     /// When it came up last.
     pub(super) last_up: Option<Now>,
+    /// How long its process took until then at its last start, if this agent has seen that.
+    pub(super) took: Option<Duration>,
     /// Its state when the Supervisor was lost.
     pub(super) before_loss: Option<State>,
 }
@@ -110,6 +112,7 @@ impl OwnNode {
             is_slow: false,
             is_missed: false,
             last_up: None,
+            took: None,
             before_loss: None,
         }
     }
@@ -154,6 +157,7 @@ impl OwnNode {
             pid: self.pid,
             is_missed: self.is_missed,
             last_up: self.last_up,
+            took: self.took,
             ..Self::new(self.node.clone(), self.replaces || self.pid.is_some())
         };
     }

@@ -201,6 +201,7 @@ impl Agent {
             configuration: self.config.as_ref().map(|config| text(&config.id)),
             on_trial: self.trials.is_under_way(),
             http: self.settings.http,
+            cpus: self.settings.cpus.clone(),
             trouble: self.unavailable.clone(),
             warnings: self.operator_warnings(),
             nodes: self

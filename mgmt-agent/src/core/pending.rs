@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use broker_codec::{EndpointId, data::ZeekString};
 use mgmt_api::{
-    AgentMessage, AgentRequest, Configuration, Now, ResultRecord, link::Problem, operator::NotDone,
+    AgentMessage, AgentRequest, Configuration, Now, ResultRecord,
+    link::{Prepare, Problem},
+    operator::NotDone,
 };
 
 /// The requests that take time.
@@ -79,14 +81,28 @@ pub(super) enum Logged {
     Id(&'static str),
 }
 
-/// A controller's request to look whether nodes could run, which is under way.
+/// A controller's request to look whether nodes could run.
+#[derive(Debug)]
+pub(super) struct ToPrepare {
+    pub(super) peer: EndpointId,
+    pub(super) reqid: ZeekString,
+    /// When it came.
+    pub(super) since: Now,
+    pub(super) prepare: Prepare,
+}
+
+/// Such a request that is under way.
 #[derive(Debug)]
 pub(super) struct Preparing {
     pub(super) peer: EndpointId,
     pub(super) reqid: ZeekString,
     pub(super) since: Now,
-    /// What is wrong by the configuration alone.
+    /// Whether the controller only plans.
+    pub(super) is_plan: bool,
+    /// What is wrong by the configuration alone; of a plan also what was found, while the Supervisor is asked which nodes run.
     pub(super) problems: Vec<Problem>,
+    /// By what nodes would talk to each other, likewise.
+    pub(super) backend: Option<ZeekString>,
     /// What is to be deployed, if the controller has said so.
     pub(super) configuration: Option<Configuration>,
 }

@@ -7,16 +7,17 @@ use mgmt_api::{
     ClusterRole, Configuration, Level, Node, Now, State,
     link::{Prepare, Prepared, Problem, by_reasons, from_json, reasons},
     log::nodes_named,
+    operator::{NotDone, NotDoneKind},
 };
 
 use super::{
     action::{Action, Turn},
-    agent::Agent,
+    agent::{Agent, Purpose},
     deploy::report,
-    link::reply,
+    link::{refuse, reply},
     node_spec::{self, Candidate},
     order::PCAP_FILE,
-    pending::Preparing,
+    pending::{Preparing, ToPrepare},
     settings::Supervise,
 };
 
@@ -32,14 +33,41 @@ impl Agent {
         reqid: &ZeekString,
         json: &ZeekString,
     ) -> Result<(), String> {
-        if self.preparing.is_some() {
-            return Err("this agent still looks for an earlier request".into());
+        let prepare: Prepare = from_json(json).map_err(|error| error.to_string())?;
+        let is_plan = prepare.plan;
+        let asked = ToPrepare {
+            peer,
+            reqid: reqid.clone(),
+            since: turn.now,
+            prepare,
+        };
+        match &self.preparing {
+            None => self.look(turn, asked),
+            // A deployment is not to go on without being checked because of a plan.
+            Some(earlier) if earlier.is_plan && !is_plan && self.next_to_prepare.is_none() => {
+                self.next_to_prepare = Some(asked);
+                Ok(())
+            }
+            Some(_) => Err("this agent still looks for an earlier request".into()),
         }
+    }
+
+    fn look(&mut self, turn: &mut Turn, asked: ToPrepare) -> Result<(), String> {
+        let ToPrepare {
+            peer,
+            reqid,
+            since,
+            prepare,
+        } = asked;
         let Prepare {
             nodes,
             given_up,
+            plan: is_plan,
             configuration,
-        } = from_json(json).map_err(|error| error.to_string())?;
+        } = prepare;
+        if is_plan {
+            self.check_plan(configuration.as_ref())?;
+        }
         let checked = |config| node_spec::checked_cluster(config, self.settings.supervise);
         let cluster = configuration.as_ref().map(checked).transpose()?;
         let backend = configuration.as_ref().and_then(Configuration::cluster_backend);
@@ -58,9 +86,11 @@ impl Agent {
         }
         self.preparing = Some(Preparing {
             peer,
-            reqid: reqid.clone(),
-            since: turn.now,
+            reqid,
+            since,
+            is_plan,
             problems,
+            backend: None,
             configuration,
         });
         turn.push(Action::Prepare {
@@ -108,17 +138,24 @@ impl Agent {
 
     /// The host was looked at.
     pub(super) fn prepared(&mut self, turn: &mut Turn, found: Prepared) {
-        let Some(preparing) = self.preparing.take() else {
+        let Some(mut preparing) = self.preparing.take() else {
             return;
         };
+        preparing.problems.extend(found.problems);
+        if preparing.is_plan {
+            preparing.backend = found.backend;
+            self.preparing = Some(preparing);
+            self.ask_status(turn, Purpose::Plan);
+            return;
+        }
         let Preparing {
             peer,
             reqid,
             since,
-            mut problems,
+            problems,
             configuration,
+            ..
         } = preparing;
-        problems.extend(found.problems);
         self.prepared_at = Some(since);
         for (reasons, nodes) in by_reasons(&reasons(problems.clone())) {
             let what = configuration
@@ -137,6 +174,17 @@ impl Agent {
             self.relayout(turn, &configuration, &names);
         }
         reply(turn, peer, reqid, true, &Prepared { problems, ..found });
+    }
+
+    /// Looks for the deployment that has waited for a plan, if there is one.
+    pub(super) fn prepare_next(&mut self, turn: &mut Turn) {
+        let Some(asked) = self.next_to_prepare.take() else {
+            return;
+        };
+        let (peer, reqid) = (asked.peer, asked.reqid.clone());
+        if let Err(reason) = self.look(turn, asked) {
+            refuse(turn, peer, reqid, &NotDone::new(NotDoneKind::Unavailable, reason));
+        }
     }
 
     /// What is left of a deployment's time: it counts from when the controller asked whether it could be, as the controller's does.

@@ -40,6 +40,7 @@ impl Agent {
                 Some(Purpose::Deploy) => self.apply(turn, &status),
                 Some(Purpose::Recover) => self.recovered(turn, &status),
                 Some(Purpose::Restore) => self.restore(turn, &status),
+                Some(Purpose::Plan) => self.planned(turn, &status),
                 Some(Purpose::GetNodes(reqid)) => self.got_status(turn, reqid, &status),
                 _ => {}
             },
@@ -110,6 +111,7 @@ impl Agent {
                 let message = format!("cannot see which nodes are left: {reason}");
                 self.raise(turn, message, "");
             }
+            Purpose::Plan => self.not_planned(turn, reason),
             Purpose::GetNodes(reqid) => {
                 self.raise(turn, format!("cannot see the nodes: {reason}"), "");
                 if self.end(Kind::GetNodes, &reqid) {
@@ -156,6 +158,7 @@ impl Agent {
         for (id, ordered) in std::mem::take(&mut self.commands) {
             match ordered.purpose {
                 Purpose::Deploy => self.abandon_deployment(turn, &reason),
+                Purpose::Plan => self.not_planned(turn, &reason),
                 Purpose::GetNodes(reqid) => {
                     if self.end(Kind::GetNodes, &reqid) {
                         self.respond_without_status(turn, reqid, &reason);

@@ -53,6 +53,9 @@ pub struct Settings {
     /// Where operators ask by HTTP over TCP, if they can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpAddress>,
+    /// The CPUs that the agent may use, as in `0-7,16`, if that can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<String>,
     /// Whether nodes of the configuration that was deployed last are started again without a controller.
     #[serde(default)]
     pub start_without_controller: bool,
@@ -182,6 +185,7 @@ impl Default for Settings {
             address: LOCALHOST,
             supervise: Supervise::Zeek,
             http: None,
+            cpus: None,
             start_without_controller: true,
             restarts_on_upgrade: false,
             launch: LaunchSettings::default(),

@@ -144,6 +144,10 @@ impl Agent {
         // What former processes wrote says nothing of this one.
         own.outputs = None;
         let is_missed = std::mem::take(&mut own.is_missed);
+        let is_first = |started: &Now| own.last_up.is_none_or(|up| up < *started);
+        if let Some(started) = own.started.filter(is_first) {
+            own.took = Some(turn.now - started);
+        }
         let again = if own.last_up.replace(turn.now).is_some() {
             " again"
         } else {

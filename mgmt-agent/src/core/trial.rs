@@ -5,46 +5,11 @@
 
 use broker_codec::{EndpointId, data::ZeekString};
 use mgmt_api::{
-    Configuration, Level,
+    Level,
     link::{LinkError, Trial, from_json},
 };
 
 use super::{action::Turn, agent::Agent, deploy::report, link::reply};
-
-/// What is on trial.
-#[derive(Debug, Default)]
-pub(super) struct Trials {
-    /// The id of the configuration that is deployed next, if that is a trial.
-    announced: Option<ZeekString>,
-    /// While the running configuration is on trial: what was deployed for good before, if anything was.
-    before: Option<Option<Configuration>>,
-}
-
-impl Trials {
-    /// Whether a configuration that a controller deploys now is a trial.
-    pub(super) fn begins_with(&mut self, config: &Configuration) -> bool {
-        self.announced.take().is_some_and(|id| id == config.id)
-    }
-
-    pub(super) const fn is_under_way(&self) -> bool {
-        self.before.is_some()
-    }
-
-    /// What was deployed for good, where this runs.
-    pub(super) fn confirmed<'a>(&'a self, runs: Option<&'a Configuration>) -> Option<&'a Configuration> {
-        self.before.as_ref().map_or(runs, Option::as_ref)
-    }
-
-    /// Another configuration takes the place of the one that runs, on trial or for good.
-    pub(super) fn replaced(&mut self, runs: Option<&Configuration>, by_trial: bool) {
-        self.before = by_trial.then(|| self.confirmed(runs).cloned());
-    }
-
-    /// Nothing is on trial any more.
-    pub(super) fn end(&mut self) -> bool {
-        self.before.take().is_some()
-    }
-}
 
 impl Agent {
     /// A controller is about to deploy a configuration on trial.
@@ -56,7 +21,7 @@ impl Agent {
         json: &ZeekString,
     ) -> Result<(), LinkError> {
         let Trial { configuration } = from_json(json)?;
-        self.trials.announced = Some(configuration);
+        self.trials.announce(configuration);
         reply(turn, peer, reqid, true, &());
         Ok(())
     }

@@ -17,6 +17,7 @@
 mod archiver;
 mod audited;
 mod controller;
+mod cpus;
 mod disk;
 mod home;
 mod kept;
@@ -188,6 +189,7 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
     let kind = |request: &OperatorRequest| request.into();
     let operators = Operators::serve(socket, http, about(&config), shared, routes(), kind).await?;
     settings.http = operators.http();
+    settings.cpus = cpus::allowed();
     let name = config.settings.name.clone();
     let live_logs = config.live_logs.clone().map(|at| LiveLogs::new(at, name));
     let audited = Audited::new(beginning.audit());

@@ -14,7 +14,7 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/core");
 
 #[test]
 fn transcripts() {
-    check_all::<transcript::Run>(format!("{FOLDER}/transcripts"), 53);
+    check_all::<transcript::Run>(format!("{FOLDER}/transcripts"), 54);
 }
 
 #[test]

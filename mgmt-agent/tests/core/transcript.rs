@@ -215,6 +215,7 @@ impl Run {
             "prepared" => Input::Prepared(Prepared {
                 problems: json(rest),
                 backend: Some("broker".into()),
+                fates: None,
             }),
             "to" => {
                 let (topic, rest) = rest.split_once(' ').unwrap();

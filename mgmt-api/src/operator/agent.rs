@@ -92,6 +92,9 @@ pub struct AgentStatus {
     /// Where it answers by HTTP over TCP, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpAddress>,
+    /// The CPUs of its host that it may use, by their numbers, as in `0-7,16`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<String>,
     /// Why it cannot tell how its nodes are, if it cannot.
     pub trouble: Option<String>,
     /// What an operator should mend, besides nodes.

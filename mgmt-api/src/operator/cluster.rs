@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use super::{
     agent::{HttpAddress, NodeReport},
     configuration::{ConfigurationFile, Expected, Station},
+    deployment::NewDeployment,
     request::{NodeName, Selection},
     rollout::{RolloutOptions, RolloutOrder},
 };
@@ -37,8 +38,10 @@ pub enum ClusterRequest {
     },
     /// What is staged is to be deployed: the [`Deployment`](super::deployment::Deployment) has begun then.
     Deploy {
-        /// Without, it is refused.
+        /// Without, it is refused, unless a plan says more.
         expected: Option<Expected>,
+        #[serde(default)]
+        new: NewDeployment,
     },
     /// What is staged is to be rolled out: the [`Rollout`](super::rollout::Rollout) has begun then.
     RollOut {
@@ -50,10 +53,16 @@ pub enum ClusterRequest {
     Rollout,
     /// The one that is under way is to go on otherwise: likewise.
     OrderRollout(RolloutOrder),
+    /// What a deployment of this would do: a [`Plan`](super::plan::Plan).
+    Plan(ConfigurationFile),
     /// The latest [`Deployments`](super::deployment::Deployments).
     Deployments,
     /// The [`Deployment`](super::deployment::Deployment) of this id.
     Deployment(String),
+    /// The [`Revisions`](super::revision::Revisions) that there are.
+    Revisions,
+    /// The [`Revision`](super::revision::Revision) of this number, with its configuration.
+    Revision(String),
     /// The value of an identifier of Zeek's in a node, or in all: [`Values`].
     Variable { id: String, node: Option<String> },
     /// The cluster is to go, with what is staged in it; refused while something is deployed: nothing [`Changed`](super::request::Changed).
@@ -142,6 +151,9 @@ pub struct InstanceReport {
     /// Where it answers by HTTP over TCP, likewise, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpAddress>,
+    /// The CPUs of its host that it may use, by their numbers, as in `0-7,16`; likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<String>,
     /// That its agent obeys another controller, if it does.
     pub refusal: Option<String>,
     /// Why its nodes' states are not known, if they are not.

@@ -4,6 +4,19 @@ use serde::{Deserialize, Serialize};
 use strum::Display;
 use utoipa::ToSchema;
 
+/// What a deployment is asked for with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NewDeployment {
+    /// The id of the plan that it is to carry out; without, what is staged is deployed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// Why, for those who look at the [revisions](super::revision::Revisions) later: one line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 256)]
+    pub note: Option<String>,
+}
+
 /// The deployments that clients and operators have asked for lately: the one that is under way first, then the others, the last one first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
@@ -38,6 +51,9 @@ pub struct DeploymentSummary {
     pub ended: Option<String>,
     /// Whether its configuration is the deployed one, or was: what has failed since then does not change that.
     pub is_accepted: bool,
+    /// The number of its configuration among the [revisions](super::revision::Revisions), if it is accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u32>,
     /// Why it has failed, as far as that is of no instance.
     pub errors: Vec<String>,
 }

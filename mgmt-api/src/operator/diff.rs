@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fmt::Write};
 
 use broker_codec::data::escape;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use strum::Display;
 use utoipa::ToSchema;
 
@@ -33,7 +33,7 @@ pub enum What {
     Node,
 }
 
-#[derive(Clone, Copy, Debug, Display, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Display, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum Change {
@@ -43,7 +43,7 @@ pub enum Change {
 }
 
 /// A field, as it was and as it is; none where it is not set.
-#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Field {
     pub name: String,
     pub old: Option<String>,
@@ -177,7 +177,7 @@ fn subject(what: What, name: &str) -> String {
 }
 
 /// A name or a value, in which a line does not end.
-fn in_line(text: &str) -> String {
+pub fn in_line(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     let _ = escape(text, &mut escaped);
     escaped
@@ -229,7 +229,8 @@ pub fn in_words(differences: &[Difference], new: &ConfigurationFile) -> String {
     words
 }
 
-fn changed(Field { name, old, new }: &Field) -> String {
+/// `port is 2200, was 2300`
+pub fn changed(Field { name, old, new }: &Field) -> String {
     let is = new.as_ref().map_or("not set".to_owned(), Clone::clone);
     let was = old.as_ref().map_or("not set".to_owned(), Clone::clone);
     in_line(&format!("{name} is {is}, was {was}"))

@@ -15,6 +15,7 @@ mod history;
 mod plain;
 pub mod plan;
 mod request;
+mod revision;
 mod rollout;
 mod token;
 mod verdict;
@@ -26,7 +27,8 @@ pub use cluster::{
 };
 pub use configuration::{ConfigurationFile, Expected, InstanceEntry, NodeEntry, Staged, Station, entity_tag};
 pub use deployment::{
-    Deployment, DeploymentState, DeploymentSummary, Deployments, InstanceProgress, NodeProgress, Progress,
+    Deployment, DeploymentState, DeploymentSummary, Deployments, InstanceProgress, NewDeployment,
+    NodeProgress, Progress,
 };
 pub use event::{Event, EventKind, RESET};
 pub use history::{Moment, NodeHistory};
@@ -34,8 +36,9 @@ pub use request::{
     About, Changed, Failure, HISTORY, NodeName, NotDone, NotDoneKind, OUTPUTS, Program, Reloaded, START,
     STATUS, STOP, Selection, text, written,
 };
+pub use revision::{NOTE_BYTES_MAX, Revision, RevisionSummary, Revisions, check_note};
 pub use rollout::{
-    OnFailure, OnLost, RolledNode, RolledState, Rollout, RolloutOrder, RolloutOptions, RolloutStage,
+    OnFailure, OnLost, RolledNode, RolledState, Rollout, RolloutOptions, RolloutOrder, RolloutStage,
     RolloutState, WATCH_MAX,
 };
 pub use token::{MadeToken, NewToken, Token, Tokens, Whoami};

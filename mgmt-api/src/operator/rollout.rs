@@ -29,6 +29,10 @@ pub struct RolloutOptions {
     pub on_failure: OnFailure,
     /// What happens when an agent is lost while nodes of its instance are changed.
     pub on_lost: OnLost,
+    /// Why, for those who look at the [revisions](super::revision::Revisions) later: one line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 256)]
+    pub note: Option<String>,
 }
 
 impl Default for RolloutOptions {
@@ -40,12 +44,15 @@ impl Default for RolloutOptions {
             watch: 30,
             on_failure: OnFailure::Rollback,
             on_lost: OnLost::Wait,
+            note: None,
         }
     }
 }
 
 /// What happens to a roll-out when a node fails.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Display, EnumString, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Display, EnumString, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum OnFailure {
@@ -57,7 +64,9 @@ pub enum OnFailure {
 }
 
 /// What happens to a roll-out when an agent is lost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Display, EnumString, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Display, EnumString, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum OnLost {

@@ -138,6 +138,7 @@ fn in_words(found: &Inspection) -> String {
         ready,
         deployed,
         dropped,
+        revisions,
     } in &found.clusters
     {
         for (slot, report) in [("staged", staged), ("ready", ready), ("deployed", deployed)] {
@@ -150,6 +151,9 @@ fn in_words(found: &Inspection) -> String {
                 }
                 None => writeln!(text, "cluster {cluster}, {slot}: nothing"),
             };
+        }
+        if *revisions > 0 {
+            let _ = writeln!(text, "cluster {cluster}, revisions: {revisions}");
         }
         if *dropped > 0 {
             let _ = writeln!(

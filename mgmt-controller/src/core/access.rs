@@ -65,11 +65,15 @@ const fn role_for(request: &ClusterRequest) -> Role {
         | ClusterRequest::Deployments
         | ClusterRequest::Deployment(_)
         | ClusterRequest::Rollout
+        | ClusterRequest::Revisions
+        | ClusterRequest::Revision(_)
         | ClusterRequest::Variable { .. } => Role::Read,
         ClusterRequest::Stop(_)
         | ClusterRequest::Start(_)
         | ClusterRequest::Restart(_)
         | ClusterRequest::Stage { .. }
+        // Agents run Zeek for it.
+        | ClusterRequest::Plan(_)
         | ClusterRequest::Deploy { .. }
         | ClusterRequest::RollOut { .. }
         | ClusterRequest::OrderRollout(_) => Role::Deploy,
@@ -83,7 +87,8 @@ mod tests {
         Proof, Transport,
         access::Grant,
         operator::{
-            ConfigurationFile, NodeName, NotDoneKind, RolloutOptions, RolloutOrder, Selection, Station,
+            ConfigurationFile, NewDeployment, NodeName, NotDoneKind, RolloutOptions, RolloutOrder, Selection,
+            Station,
         },
     };
 
@@ -101,6 +106,8 @@ mod tests {
             (ClusterRequest::Configuration(Station::Deployed), Role::Read),
             (ClusterRequest::Deployments, Role::Read),
             (ClusterRequest::Deployment("1".into()), Role::Read),
+            (ClusterRequest::Revisions, Role::Read),
+            (ClusterRequest::Revision("1".into()), Role::Read),
             (
                 ClusterRequest::Variable {
                     id: "Site::local_nets".into(),
@@ -118,7 +125,6 @@ mod tests {
                 },
                 Role::Deploy,
             ),
-            (ClusterRequest::Deploy { expected: None }, Role::Deploy),
             (
                 ClusterRequest::RollOut {
                     options: RolloutOptions::default(),
@@ -128,6 +134,14 @@ mod tests {
             ),
             (ClusterRequest::Rollout, Role::Read),
             (ClusterRequest::OrderRollout(RolloutOrder::Abort), Role::Deploy),
+            (ClusterRequest::Plan(ConfigurationFile::default()), Role::Deploy),
+            (
+                ClusterRequest::Deploy {
+                    expected: None,
+                    new: NewDeployment::default(),
+                },
+                Role::Deploy,
+            ),
             (ClusterRequest::Remove, Role::Admin),
         ]
     }

@@ -12,7 +12,11 @@ use mgmt_api::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{configurations::Changes, input::WriteId};
+use super::{
+    cluster_name::ClusterName,
+    configurations::Changes,
+    input::{RecallId, WriteId},
+};
 
 /// What the controller wants done, in this order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +38,14 @@ pub enum Action {
         write: WriteId,
         #[serde(flatten)]
         changes: Changes,
+    },
+    /// Fetch the configuration of a revision from the store, and tell it by [`super::Input::Recalled`].
+    Recall {
+        /// Names this in the input that ends it.
+        recall: RecallId,
+        cluster: ClusterName,
+        /// The revision's.
+        number: u32,
     },
     /// Answer what an operator has asked under this id ([`super::Input::Operator`]).
     Answer {

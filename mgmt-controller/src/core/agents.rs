@@ -189,7 +189,9 @@ impl Cluster {
                 let answer = fanout.answer(reqid, name, results);
                 if all_went_well {
                     let given = self.rollout.as_ref().and_then(|rollout| rollout.given(name));
-                    self.members.peers.has_deployed(name, given.unwrap_or(&deployment.config));
+                    self.members
+                        .peers
+                        .has_deployed(name, given.unwrap_or(&deployment.config));
                 }
                 if answer == Answer::Last {
                     self.deployed(turn);

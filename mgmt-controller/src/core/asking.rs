@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{
-    NodeStatus, Now,
-    operator::{Failure, NotDone},
+    Configuration, NodeStatus, Now, Principal,
+    operator::{ConfigurationFile, Failure, NotDone, plan::Nodes},
 };
 
 use super::fanout::Fanout;
@@ -38,8 +38,23 @@ pub(super) enum Wanted {
     States,
     /// How nodes are that a roll-out changes.
     Step,
+    /// What a deployment would do.
+    Plan(Box<Planning>),
     /// That these nodes of instances stop or start; and what is known not to work.
     Change(BTreeMap<ZeekString, Vec<String>>, Vec<Failure>),
+}
+
+/// A plan that waits for what agents say.
+#[derive(Debug)]
+pub(super) struct Planning {
+    /// As it was given: what is staged, if it is deployed.
+    pub(super) given: ConfigurationFile,
+    /// With what the controller fills in.
+    pub(super) config: Configuration,
+    /// What is known of instances without asking their agents, and of those that do not tell what would become of nodes.
+    pub(super) heard: BTreeMap<ZeekString, Nodes>,
+    /// Who wants a plan deployed, if it is still this one.
+    pub(super) deploys: Option<Deploys>,
 }
 
 /// What an instance's agent answers.
@@ -51,4 +66,14 @@ pub(super) enum Answered {
     Json { json: ZeekString, at: Now },
     /// All that an agent of Zeek's can tell.
     Nodes(Vec<NodeStatus>),
+}
+
+/// Who wants a plan deployed.
+#[derive(Debug)]
+pub(super) struct Deploys {
+    pub(super) principal: Principal,
+    /// The plan's id.
+    pub(super) plan: String,
+    /// What is said of it.
+    pub(super) note: Option<String>,
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{
-    ClientRequest, Now, Principal, RequestKind, RequestTable, log::bracketed, operator::Rollout as RolloutTold,
+    ClientRequest, Now, Principal, RequestKind, RequestTable, log::bracketed,
+    operator::Rollout as RolloutTold,
 };
 
 use super::{
@@ -16,11 +17,12 @@ use super::{
     deployment::Deployment,
     deployments::Deployments,
     heard::Heard,
-    input::{Input, Listener, WriteId},
+    input::{Input, Listener, RecallId, WriteId},
     membership::Membership,
     owners::Claims,
     peers::{CheckedIn, LostName, Peering},
-    pending::{AfterWrite, Key, Logged, Pending, Write},
+    pending::{AfterWrite, Key, Logged, Pending, Recall, Write},
+    plans::Plans,
     rollout::Rollout,
     settings::Settings,
     turn::{About, Follow, Turn},
@@ -42,7 +44,10 @@ pub(super) struct Cluster {
     /// The one that is under way. Others are refused meanwhile.
     pub(super) deployment: Option<Deployment>,
     pub(super) deployments: Deployments,
+    pub(super) plans: Plans,
     pub(super) writes: BTreeMap<WriteId, Write>,
+    /// The configurations of revisions that are fetched from the store.
+    pub(super) recalls: BTreeMap<RecallId, Recall>,
     /// The requests of clients that stand for those of operators: by their ids, what operators get their answers under, if they have none yet.
     pub(super) operators: BTreeMap<ZeekString, Option<u64>>,
     /// When the deployed configuration was stored as that, if that was by this controller.
@@ -69,7 +74,9 @@ impl Cluster {
             requests: RequestTable::new(),
             deployment: None,
             deployments: Deployments::default(),
+            plans: Plans::default(),
             writes: BTreeMap::new(),
+            recalls: BTreeMap::new(),
             operators: BTreeMap::new(),
             deployed_at: None,
             heard: Heard::default(),
@@ -132,6 +139,7 @@ impl Cluster {
             Input::Operator { .. }
             | Input::Clusters { .. }
             | Input::Persisted { .. }
+            | Input::Recalled { .. }
             | Input::Vitals { .. }
             | Input::Host(_)
             | Input::Tick
@@ -142,8 +150,10 @@ impl Cluster {
 
     pub(super) fn follow(&mut self, turn: &mut Turn<'_>, follow: Follow) {
         match follow {
-            Follow::Deploy { principal, reqid } => {
-                self.request(turn, &principal, ClientRequest::Deploy { reqid }, false);
+            Follow::Deploy { principal, reqid, .. } => {
+                let request = ClientRequest::Deploy { reqid: reqid.clone() };
+                self.request(turn, &principal, request, false);
+                self.answer_begun(turn, &reqid);
             }
             Follow::Agent { peer, topic, message } => self.agent_message(turn, peer, &topic, message),
         }
@@ -171,7 +181,9 @@ impl Cluster {
     pub(super) fn is_void(&self) -> bool {
         let mut slots = Slot::ALL.into_iter();
         slots.all(|slot| self.configurations.get(slot).is_none())
+            && self.configurations.revisions.is_empty()
             && self.writes.is_empty()
+            && self.recalls.is_empty()
             && self.deployment.is_none()
             && self.requests.deadline().is_none()
     }

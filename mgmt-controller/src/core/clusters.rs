@@ -128,6 +128,12 @@ impl Clusters {
                 let of = of.unwrap_or_else(ClusterName::default_cluster);
                 self.act(turn, &of, |cluster, turn| cluster.persisted(turn, write, outcome));
             }
+            Input::Recalled { recall, outcome } => {
+                if let Some(of) = turn.common.recalls.end(recall) {
+                    self.act(turn, &of, |cluster, turn| cluster.recalled(turn, recall, outcome));
+                    self.remove_if_void(turn, &of);
+                }
+            }
             Input::PeerAdded { peer, .. } => {
                 if let Some(home) = self.homes.remove(&peer) {
                     let reason = "it connected again".to_owned();
@@ -162,7 +168,7 @@ impl Clusters {
         }
         while let Some(follow) = turn.follows.pop_front() {
             let of = match &follow {
-                Follow::Deploy { .. } => ClusterName::default_cluster(),
+                Follow::Deploy { cluster, .. } => cluster.clone(),
                 Follow::Agent { peer, .. } => self.home_of(*peer),
             };
             self.act(turn, &of, |cluster, turn| cluster.follow(turn, follow));

@@ -3,7 +3,11 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 use mgmt_api::{Configuration, Instance};
 use serde::{Deserialize, Serialize};
 
-use super::{cluster_name::ClusterName, rollout::StoredRollout};
+use super::{
+    cluster_name::ClusterName,
+    revisions::{Recorded, Revision, Revisions},
+    rollout::StoredRollout,
+};
 
 /// The stations of a configuration (`Management::Controller::Runtime::ConfigState`). The serde names are the keys in
 /// Zeek's store.
@@ -54,6 +58,9 @@ pub struct Configurations {
     /// The roll-out that is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Box<StoredRollout>>,
+    /// What has been deployed, without the configurations.
+    #[serde(default, skip_serializing_if = "Revisions::is_empty")]
+    pub revisions: Revisions,
 }
 
 /// What is to become durable, all of it or nothing.
@@ -72,6 +79,9 @@ pub struct Changes {
     /// How it is with the roll-out, if that changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutChange>,
+    /// The revisions that come and go.
+    #[serde(default, skip_serializing_if = "Recorded::is_empty")]
+    pub recorded: Recorded,
 }
 
 /// What becomes of the roll-out that is stored.
@@ -97,6 +107,12 @@ impl Configurations {
             Some(RolloutChange::Ended) => self.rollout = None,
             None => {}
         }
+        self.revisions.apply(changes.recorded);
+    }
+
+    /// The revision that is deployed, if what is deployed has a number.
+    pub fn deployed_revision(&self) -> Option<&Revision> {
+        self.revisions.of(self.deployed.as_deref()?)
     }
 
     pub fn get(&self, slot: Slot) -> Option<&Configuration> {

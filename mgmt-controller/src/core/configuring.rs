@@ -9,8 +9,8 @@ use broker_codec::{
 use mgmt_api::{
     ClientRequest, Level, MESSAGE_BYTES_MAX, Principal, RequestKind, ResultRecord,
     operator::{
-        Changed, ConfigurationFile, Expected, Failure, NotDone, NotDoneKind, Staged, Station, entity_tag,
-        text, written,
+        Changed, ConfigurationFile, Expected, Failure, NewDeployment, NotDone, NotDoneKind, Staged, Station,
+        check_note, entity_tag, text, written,
     },
 };
 
@@ -18,9 +18,10 @@ use super::{
     cluster::Cluster,
     configurations::Slot,
     deployments::DEPLOYMENTS_MAX,
-    operators::{answer, tell_wish},
+    operators::answer,
     turn::{About, Turn},
     variables::values,
+    wishes::tell_wish,
 };
 
 impl Cluster {
@@ -93,8 +94,10 @@ impl Cluster {
         id: u64,
         principal: &Principal,
         expected: Option<&Expected>,
+        NewDeployment { note, .. }: NewDeployment,
     ) {
-        let ready = match self.deployable(turn, expected) {
+        let checked = note.as_deref().map_or(Ok(()), check_note);
+        let ready = match checked.and_then(|()| self.deployable(turn, expected)) {
             Ok(ready) => ready,
             Err(refusal) => return answer(turn, id, Err(refusal)),
         };
@@ -102,32 +105,52 @@ impl Cluster {
         turn.report(Level::Info, About::Cluster, message);
         let reqid = turn.ids.next_id();
         self.operators.insert(reqid.clone(), Some(id));
+        self.deployments
+            .note(&reqid, note.filter(|note| !note.is_empty()));
         let request = ClientRequest::Deploy { reqid: reqid.clone() };
         self.request(turn, principal, request, false);
-        // What comes of it the operator asks for.
-        if let Some(id) = self.operators.get_mut(&reqid).and_then(Option::take) {
-            answer(turn, id, self.told_of_deployment(turn, &reqid));
+        self.answer_begun(turn, &reqid);
+    }
+
+    /// Tells an operator that a deployment has begun, if that one is not answered yet. What comes of it the operator asks for.
+    pub(super) fn answer_begun(&mut self, turn: &mut Turn<'_>, reqid: &ZeekString) {
+        if let Some(id) = self.operators.get_mut(reqid).and_then(Option::take) {
+            answer(turn, id, self.told_of_deployment(turn, reqid));
         }
     }
 
     /// The id of the configuration that can be deployed now.
-    pub(super) fn deployable(&self, turn: &Turn<'_>, expected: Option<&Expected>) -> Result<ZeekString, NotDone> {
+    pub(super) fn deployable(
+        &self,
+        turn: &Turn<'_>,
+        expected: Option<&Expected>,
+    ) -> Result<ZeekString, NotDone> {
         self.is_as_expected(expected)?;
-        let conflict = |reason: String| NotDone::new(NotDoneKind::Conflict, reason);
-        if let Some(reason) = self.rolls_out() {
-            return Err(conflict(reason));
-        }
-        if let Some(earlier) = &self.deployment {
-            let pending = earlier.still_pending(turn, &self.members, &self.settings);
-            let whose = match self.deployments.asked_by() {
-                Some(asked_by) => format!("{asked_by} has asked for another deployment"),
-                None => "the controller brings instances back to the deployed configuration".to_owned(),
-            };
-            return Err(conflict(format!("{whose}: {pending}")));
-        }
+        self.none_under_way(turn)?;
         let ready = self.configurations.ready.as_ref();
-        let ready = ready.ok_or_else(|| conflict("nothing is staged: stage a configuration first".into()))?;
-        Ok(ready.id.clone())
+        let nothing = || {
+            NotDone::new(
+                NotDoneKind::Conflict,
+                "nothing is staged: stage a configuration first",
+            )
+        };
+        Ok(ready.ok_or_else(nothing)?.id.clone())
+    }
+
+    /// Whether no deployment is under way.
+    pub(super) fn none_under_way(&self, turn: &Turn<'_>) -> Result<(), NotDone> {
+        if let Some(reason) = self.rolls_out() {
+            return Err(NotDone::new(NotDoneKind::Conflict, reason));
+        }
+        let Some(earlier) = &self.deployment else {
+            return Ok(());
+        };
+        let pending = earlier.still_pending(turn, &self.members, &self.settings);
+        let whose = match self.deployments.asked_by() {
+            Some(asked_by) => format!("{asked_by} has asked for another deployment"),
+            None => "the controller brings instances back to the deployed configuration".to_owned(),
+        };
+        Err(NotDone::new(NotDoneKind::Conflict, format!("{whose}: {pending}")))
     }
 
     /// The deployment whose request had this id.

@@ -146,8 +146,10 @@ impl Cluster {
         } else {
             self.members.instances.dismissed.clone()
         };
+        let config = Arc::clone(&deployment.config);
         let changes = Changes {
-            entries: vec![(Slot::Deployed, Arc::clone(&deployment.config))],
+            recorded: self.recorded(turn, &config),
+            entries: vec![(Slot::Deployed, config)],
             dismissed: Some(dismissed.into_values().collect()),
             rollout: self.finishes_rollout().then_some(RolloutChange::Ended),
             ..Changes::default()
@@ -162,6 +164,7 @@ impl Cluster {
         };
         match deployment.stored(outcome, self.configurations.deployed.as_ref()) {
             Stored::GoesOn { is_accepted } => {
+                deployment.revision = self.configurations.deployed_revision().map(|of| of.number);
                 let without_instances = deployment.config.instances.is_empty();
                 if !without_instances && !self.requests.contains(&deployment.key) {
                     self.as_own(turn);

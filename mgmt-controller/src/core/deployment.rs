@@ -47,6 +47,8 @@ pub(super) struct Deployment {
     is_prepared: bool,
     /// By what its nodes would talk, as agents say that have looked.
     pub(super) backends: BTreeSet<ZeekString>,
+    /// The number of its revision, when that is the deployed one.
+    pub(super) revision: Option<u32>,
     /// Whether agents have become ready too late to be asked: then everything is deployed once more.
     pub(super) again: bool,
 }
@@ -76,6 +78,27 @@ pub(super) enum Next {
     Ask,
     /// Some of its instances refuse this controller: it is to fail without waiting for the others.
     Fail,
+}
+
+/// By what the nodes of a configuration talk that does not say so, if those that are deployed talk by something. What suits one host does not suit
+/// several.
+pub(super) fn backend_ahead<'a>(
+    config: &Configuration,
+    deployed: Option<&'a Configuration>,
+) -> Option<&'a ZeekString> {
+    let is_alike = |deployed: &&Configuration| deployed.is_on_one_host() == config.is_on_one_host();
+    let said = deployed.filter(is_alike).and_then(Configuration::cluster_backend);
+    said.filter(|_| config.cluster_backend().is_none())
+}
+
+/// By what the nodes of agents talk that have said these: where Zeeks differ, by what all can.
+pub(super) fn common_backend(backends: BTreeSet<ZeekString>) -> Option<ZeekString> {
+    let mut backends = backends.into_iter();
+    match (backends.next(), backends.next()) {
+        (Some(only), None) => Some(only),
+        (Some(_), Some(_)) => Some(BROKER.into()),
+        (None, _) => None,
+    }
 }
 
 /// What becomes of a deployment when the end of its write is known.
@@ -121,6 +144,7 @@ impl Deployment {
             is_new,
             is_prepared: false,
             backends: BTreeSet::new(),
+            revision: None,
             again: false,
         }
     }
@@ -227,29 +251,23 @@ impl Deployment {
         self.is_new && !self.is_prepared
     }
 
-    /// Fills in what agents need to know to look: the hosts, and by what the nodes talk, if nodes that are deployed do and the configuration
-    /// does not say. What suits one host does not suit several.
+    /// Fills in what agents need to know to look: the hosts, and by what the nodes talk.
     pub(super) fn look_ahead(&mut self, members: &Membership, deployed: Option<&Configuration>) {
         self.fill_in_hosts(members);
-        let is_alike = |deployed: &&Configuration| deployed.is_on_one_host() == self.config.is_on_one_host();
-        let said = deployed.filter(is_alike).and_then(Configuration::cluster_backend);
-        if let Some(backend) = said.filter(|_| self.config.cluster_backend().is_none()) {
+        if let Some(backend) = backend_ahead(&self.config, deployed) {
             Arc::make_mut(&mut self.config).set_cluster_backend(backend);
         }
     }
 
-    /// Writes into the configuration by what its nodes talk, if it does not say: where Zeeks differ, by what all can.
+    /// Writes into the configuration by what its nodes talk, if it does not say.
     ///
     /// DIFFERENCE(backend-written): Zeek's controller adds nothing to the options of a node.
     ///
     /// Only another value there changes it from then on: Zeek's own default differs from release to release, and nodes that were started
     /// before and after an upgrade must meet.
     pub(super) fn choose_backend(&mut self, turn: &mut Turn<'_>) {
-        let mut backends = std::mem::take(&mut self.backends).into_iter();
-        let chosen = match (backends.next(), backends.next()) {
-            (Some(only), None) => only,
-            (Some(_), Some(_)) => BROKER.into(),
-            (None, _) => return,
+        let Some(chosen) = common_backend(std::mem::take(&mut self.backends)) else {
+            return;
         };
         if self.config.cluster_backend().is_none()
             && Arc::make_mut(&mut self.config).set_cluster_backend(&chosen)

@@ -12,6 +12,7 @@ use super::{
     deployment::Deployment,
     membership::Membership,
     progress,
+    revisions::Origin,
     turn::{About, Turn},
 };
 
@@ -25,6 +26,8 @@ const NODES_MAX: usize = 20_000;
 pub(super) struct Deployments {
     /// The one that is under way, also when its client has its answer and it goes on.
     running: Option<Begun>,
+    /// What an operator says of the one that is about to begin for this request.
+    noted: Option<(ZeekString, String)>,
     /// The last one first.
     ended: VecDeque<Told>,
 }
@@ -33,6 +36,8 @@ pub(super) struct Deployments {
 struct Begun {
     reqid: ZeekString,
     asked_by: String,
+    /// What an operator has said of it.
+    note: Option<String>,
     /// Whether its asker hears of it otherwise than by an answer, which the log has.
     is_followed: bool,
     at: Now,
@@ -52,6 +57,11 @@ impl Begun {
 }
 
 impl Deployments {
+    /// What an operator says of the deployment that is about to begin for this request.
+    pub(super) fn note(&mut self, reqid: &ZeekString, note: Option<String>) {
+        self.noted = note.map(|note| (reqid.clone(), note));
+    }
+
     pub(super) fn begin(
         &mut self,
         turn: &mut Turn<'_>,
@@ -82,9 +92,11 @@ impl Deployments {
             config.id
         );
         turn.tell(Level::Info, About::Deployment(&reqid), message);
+        let note = self.noted.take().filter(|(of, _)| *of == reqid);
         self.running = Some(Begun {
             reqid,
             asked_by,
+            note: note.map(|(_, note)| note),
             is_followed: true,
             at: turn.now,
         });
@@ -93,6 +105,23 @@ impl Deployments {
     /// Who has asked for the one that is under way.
     pub(super) fn asked_by(&self) -> Option<&str> {
         self.running.as_ref().map(|begun| begun.asked_by.as_str())
+    }
+
+    /// Who deploys the configuration of the one that is under way, and what is said of it.
+    pub(super) fn origin(&self, turn: &Turn<'_>) -> Origin {
+        let begun = self.running.as_ref();
+        Origin {
+            at: Some(turn.unix_seconds(turn.now)),
+            asked_by: begun.map(|begun| begun.asked_by.clone()),
+            note: begun.and_then(|begun| begun.note.clone()),
+        }
+    }
+
+    /// Who has deployed a configuration, if that is remembered.
+    pub(super) fn asker_of(&self, configuration: &str) -> Option<&str> {
+        let is_it = |told: &&Told| told.summary.configuration == configuration && told.summary.is_accepted;
+        let told = self.ended.iter().find(is_it);
+        told.map(|told| told.summary.asked_by.as_str())
     }
 
     /// The one that is under way has ended, with these results.
@@ -110,6 +139,7 @@ impl Deployments {
             summary: DeploymentSummary {
                 ended: Some(turn.wall_clock(turn.now).to_rfc3339()),
                 is_accepted: !deployment.is_new(),
+                revision: deployment.revision,
                 errors: progress::errors(results),
                 ..begun.told(turn, state, &deployment.config)
             },
@@ -188,6 +218,7 @@ impl Deployments {
         let (begun, deployment) = self.running.as_ref().zip(deployment)?;
         let summary = DeploymentSummary {
             is_accepted: !deployment.is_new(),
+            revision: deployment.revision,
             ..begun.told(turn, DeploymentState::Running, &deployment.config)
         };
         Some((summary, deployment))

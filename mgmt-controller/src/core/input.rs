@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use broker_codec::{
     EndpointId,
@@ -88,6 +88,12 @@ pub enum Input {
         /// Whether everything in it is durable, or nothing; and then why.
         outcome: Result<(), String>,
     },
+    /// What [`super::Action::Recall`] asked for, exactly once.
+    Recalled {
+        recall: RecallId,
+        /// The configuration, or why it cannot be told.
+        outcome: Result<Arc<Configuration>, String>,
+    },
     /// Time has passed; due at [`super::Controller::deadline`].
     Tick,
     /// The process is about to end.
@@ -113,8 +119,25 @@ impl fmt::Display for Listener {
 #[serde(transparent)]
 pub struct WriteId(pub u64);
 
+impl From<u64> for WriteId {
+    fn from(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 impl fmt::Display for WriteId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// Names what is fetched from the store between [`super::Action::Recall`] and [`Input::Recalled`]: 1, 2, 3, ...
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RecallId(pub u64);
+
+impl From<u64> for RecallId {
+    fn from(number: u64) -> Self {
+        Self(number)
     }
 }

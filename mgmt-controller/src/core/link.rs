@@ -3,7 +3,7 @@
 use broker_codec::EndpointId;
 use mgmt_api::{
     LinkMessage,
-    link::{LAUNCH, PREPARE, TRIAL, obeyed_in, other_version},
+    link::{LAUNCH, PLAN, PREPARE, TRIAL, obeyed_in, other_version},
     operator::{HISTORY, STATUS},
 };
 
@@ -25,6 +25,7 @@ impl Cluster {
                 let features = Features {
                     prepares: has(PREPARE),
                     launches: has(LAUNCH),
+                    plans: has(PLAN),
                     is_operated: has(STATUS),
                     remembers: has(HISTORY),
                     tries: has(TRIAL),

@@ -17,6 +17,9 @@
 //!   the cluster does ([`deploying`]).
 //! * [`rollout`]: a configuration is tried on one instance after another, before it is deployed as any other.
 //!
+//! Each configuration that became the deployed one is a revision ([`revisions`]), of which only the store has the configuration: it is fetched there by
+//! [`Action::Recall`] ([`revised`]).
+//!
 //! A configuration is written in two halves: [`Action::Persist`] asks for it, [`Input::Persisted`] tells how it went.
 //! Only then does the controller's own state change and the client get its answer, so nothing is announced that a
 //! crash could undo. Other requests go on meanwhile and see what is durable.
@@ -54,6 +57,8 @@ mod owners;
 mod ownership;
 mod peers;
 mod pending;
+mod planning;
+mod plans;
 mod ports;
 mod preparing;
 mod progress;
@@ -62,6 +67,8 @@ mod refused;
 mod removal;
 mod requests;
 mod returning;
+mod revised;
+mod revisions;
 mod rollout;
 mod settings;
 mod skew;
@@ -72,6 +79,7 @@ mod turn;
 mod validate;
 mod variables;
 mod vitals;
+mod wishes;
 
 pub use access::{may_hear, may_read};
 pub use action::{Action, Audience, Level, Outgoing, SharedRequest};
@@ -82,7 +90,9 @@ pub use configurations::{Changes, Configurations, RolloutChange, Slot};
 pub use controller::Controller;
 pub use deployment::DEPLOYMENT_FIFTHS;
 pub use deployments::DEPLOYMENTS_MAX;
-pub use input::{Input, Listener, WriteId};
+pub use input::{Input, Listener, RecallId, WriteId};
 pub use peers::{INSTANCE_NAME_BYTES_MAX, REFUSED_HELLOS_MAX};
+pub use revised::RECALLS_MAX;
+pub use revisions::{REVISIONS_BYTES_MAX, REVISIONS_MAX, Recorded, Revision, Revisions, sealed};
 pub use rollout::StoredRollout;
 pub use settings::{AbsentInstances, Settings};

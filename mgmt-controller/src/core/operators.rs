@@ -7,9 +7,8 @@ use broker_codec::{
     data::{ZeekString, from_data},
 };
 use mgmt_api::{
-    AgentRequest, Level, LinkMessage, MESSAGE_BYTES_MAX, OperatorRequest, Principal, ResultRecord,
+    AgentRequest, LinkMessage, MESSAGE_BYTES_MAX, OperatorRequest, Principal, ResultRecord,
     link::from_json,
-    log::some_of,
     operator::{Changed, ClusterRequest, Failure, NodeName, NotDone, NotDoneKind, Selection, text, written},
 };
 
@@ -20,7 +19,8 @@ use super::{
     fanout::{Answer, Fanout},
     membership::say,
     pending::{Key, Pending},
-    turn::{About, Turn},
+    turn::Turn,
+    wishes::tell_wish,
 };
 
 impl Cluster {
@@ -50,14 +50,20 @@ impl Cluster {
                 Ok(()) => return self.stage_of_operator(turn, id, principal, configuration),
                 Err(refusal) => Err(refusal),
             },
-            ClusterRequest::Deploy { expected } => {
-                return self.deploy_of_operator(turn, id, principal, expected.as_ref());
+            ClusterRequest::Plan(configuration) => self.ask_for_plan(turn, id, configuration, None),
+            ClusterRequest::Deploy { new, .. } if new.plan.is_some() => {
+                self.ask_to_deploy_plan(turn, id, principal, new)
+            }
+            ClusterRequest::Deploy { expected, new } => {
+                return self.deploy_of_operator(turn, id, principal, expected.as_ref(), new);
             }
             ClusterRequest::RollOut { options, expected } => {
                 return self.roll_out(turn, id, principal, options, expected.as_ref());
             }
             ClusterRequest::Rollout => return answer(turn, id, self.told_of_rollout(turn)),
             ClusterRequest::OrderRollout(order) => return self.order_rollout(turn, id, principal, order),
+            ClusterRequest::Revisions => return answer(turn, id, self.told_of_revisions()),
+            ClusterRequest::Revision(number) => return self.recall(turn, id, &number),
             ClusterRequest::Deployments => return answer(turn, id, self.told_of_deployments(turn)),
             ClusterRequest::Deployment(reqid) => {
                 return answer(turn, id, self.told_of_deployment(turn, reqid.as_bytes()));
@@ -283,10 +289,11 @@ impl Cluster {
     /// All agents that were asked have answered, or are not waited for any more.
     pub(super) fn told_all(&mut self, turn: &mut Turn<'_>, Asking { id, wanted, fanout }: Asking) {
         let late: Vec<ZeekString> = fanout.silent().cloned().collect();
-        let silent = |name| {
-            let reason = "its agent has not answered in time; it may still do what it was asked";
-            (name, Err(NotDone::new(NotDoneKind::Unavailable, reason)))
+        let reason = match wanted {
+            Wanted::Plan(_) => "its agent has not answered in time",
+            _ => "its agent has not answered in time; it may still do what it was asked",
         };
+        let silent = |name| (name, Err(NotDone::new(NotDoneKind::Unavailable, reason)));
         let mut told = fanout.into_results();
         told.extend(late.into_iter().map(silent));
         let outcome = match wanted {
@@ -309,6 +316,10 @@ impl Cluster {
             }
             Wanted::States => return self.take_states(told),
             Wanted::Step => return self.step_told(turn, told),
+            Wanted::Plan(planning) => match id {
+                Some(id) => return self.planned(turn, id, *planning, told),
+                None => return,
+            },
             Wanted::Change(meant, failures) => written(&changed(&meant, told, failures)),
         };
         if let Some(id) = id {
@@ -340,22 +351,6 @@ fn changed(
     }
     all.nodes.sort();
     all
-}
-
-pub(super) fn tell_wish(
-    turn: &mut Turn<'_>,
-    principal: &Principal,
-    verb: &str,
-    instance: &ZeekString,
-    nodes: &[String],
-) {
-    let nodes: Vec<ZeekString> = nodes.iter().map(|name| name.as_str().into()).collect();
-    let nodes = some_of(&nodes);
-    turn.report(
-        Level::Info,
-        About::Instance(instance),
-        format!("{verb} {nodes} on instance {instance}, as {principal} wants"),
-    );
 }
 
 /// Asks an agent by the extension.

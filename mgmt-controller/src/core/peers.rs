@@ -77,6 +77,8 @@ pub(super) struct Features {
     pub(super) prepares: bool,
     /// It starts nodes [itself](mgmt_api::link::LAUNCH).
     pub(super) launches: bool,
+    /// It says what a deployment [would do](mgmt_api::link::PLAN).
+    pub(super) plans: bool,
     /// It answers what operators ask: the kinds of [`mgmt_api::operator`].
     pub(super) is_operated: bool,
     /// Among these, what has become of a [node](mgmt_api::operator::NodeHistory).

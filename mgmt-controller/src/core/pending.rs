@@ -1,7 +1,7 @@
 //! What is under way.
 
 use broker_codec::data::ZeekString;
-use mgmt_api::{Principal, RequestKind};
+use mgmt_api::{Principal, RequestKind, operator::RevisionSummary};
 
 use super::{asking::Asking, configurations::Changes, fanout::Fanout, input::WriteId};
 
@@ -57,6 +57,14 @@ pub(super) enum Logged {
 pub(super) struct Write {
     pub(super) changes: Changes,
     pub(super) then: AfterWrite,
+}
+
+/// The configuration of a revision is being fetched, for an operator.
+#[derive(Debug)]
+pub(super) struct Recall {
+    /// What the operator gets the answer under.
+    pub(super) id: u64,
+    pub(super) revision: RevisionSummary,
 }
 
 /// What to do when a write has ended.

@@ -32,49 +32,18 @@ impl Cluster {
         // It was prepared when its roll-out began.
         let is_finished = self.finishes_rollout();
         let deployment = self.deployment.as_mut();
-        let Some(deployment) =
-            deployment.filter(|deployment| !is_finished && deployment.is_to_be_prepared())
+        let Some(deployment) = deployment.filter(|deployment| !is_finished && deployment.is_to_be_prepared())
         else {
             return false;
         };
         let deployed = self.configurations.deployed.as_deref();
         deployment.look_ahead(&self.members, deployed);
-        let end = LazyCell::new(|| {
-            Prepare::end(&deployment.config)
-                .map(Arc::new)
-                .map_err(|error| error.to_string())
-        });
-        let nodes_on = nodes_by_instance(&deployment.config);
         let mut fanout = Fanout::default();
-        for instance in &deployment.config.instances {
-            let Some(peer) = self.members.who_prepares(instance) else {
-                continue;
-            };
-            let name = &instance.name;
-            let nodes = nodes_on.get(name).into_iter().flatten();
-            let nodes = nodes.map(|node| Node::clone(node)).collect();
-            let given_up = ports_elsewhere(deployed, name);
-            let launches = self.members.peers.features_of(peer).launches;
-            let prepare = Prepare {
-                nodes,
-                given_up,
-                configuration: None,
-            };
-            let reqid = turn.ids.next_id();
-            let request = if launches {
-                let end = LazyCell::force(&end).clone();
-                end.and_then(|end| shared(&reqid, prepare, end))
-            } else {
-                alone(&reqid, &prepare)
-            };
-            match request {
-                Ok(request) => {
-                    turn.debug(format!("tx {PREPARE} {reqid} to {name}"));
-                    fanout.ask(reqid, name.clone());
-                    say(turn, peer, request);
-                }
-                Err(error) => turn.warning(format!("instance {name} is not asked to {PREPARE}: {error}")),
-            }
+        for (reqid, name) in self
+            .members
+            .ask_to_look(turn, &deployment.config, deployed, false)
+        {
+            fanout.ask(reqid, name);
         }
         if fanout.silent().next().is_none() {
             return false;
@@ -99,7 +68,9 @@ impl Cluster {
         };
         let of_client = deployment.key.reqid().clone();
         let (results, backend, complaint) = match found(ok, json) {
-            Ok(Prepared { problems, backend }) => {
+            Ok(Prepared {
+                problems, backend, ..
+            }) => {
                 let results = failures(&of_client, name, &deployment.config, problems);
                 (results, backend, None)
             }
@@ -172,6 +143,57 @@ impl Cluster {
 }
 
 impl Membership {
+    /// Asks the agents that can look whether they could run a configuration, and for a plan what they would do. Returns which instances were asked, with
+    /// the ids of the requests.
+    ///
+    /// Agents that do not know plans have nodes that run learn of the workers of a whole configuration: for a plan they do not get it.
+    pub(super) fn ask_to_look(
+        &self,
+        turn: &mut Turn<'_>,
+        config: &Configuration,
+        deployed: Option<&Configuration>,
+        is_plan: bool,
+    ) -> Vec<(ZeekString, ZeekString)> {
+        let end = LazyCell::new(|| {
+            Prepare::end(config)
+                .map(Arc::new)
+                .map_err(|error| error.to_string())
+        });
+        let nodes_on = nodes_by_instance(config);
+        let mut asked = Vec::new();
+        for instance in &config.instances {
+            let Some(peer) = self.who_prepares(instance) else {
+                continue;
+            };
+            let name = &instance.name;
+            let nodes = nodes_on.get(name).into_iter().flatten();
+            let features = self.peers.features_of(peer);
+            let prepare = Prepare {
+                nodes: nodes.map(|node| Node::clone(node)).collect(),
+                given_up: ports_elsewhere(deployed, name),
+                plan: is_plan && features.plans,
+                configuration: None,
+            };
+            let gets_all = features.launches && (features.plans || !is_plan);
+            let reqid = turn.ids.next_id();
+            let request = if gets_all {
+                let end = LazyCell::force(&end).clone();
+                end.and_then(|end| shared(&reqid, prepare, end))
+            } else {
+                alone(&reqid, &prepare)
+            };
+            match request {
+                Ok(request) => {
+                    turn.debug(format!("tx {PREPARE} {reqid} to {name}"));
+                    say(turn, peer, request);
+                    asked.push((reqid, name.clone()));
+                }
+                Err(error) => turn.warning(format!("instance {name} is not asked to {PREPARE}: {error}")),
+            }
+        }
+        asked
+    }
+
     /// The peer that can look whether an instance could run its nodes. One that is to be reached elsewhere is not asked where it is now.
     fn who_prepares(&self, instance: &Instance) -> Option<EndpointId> {
         let agent = self.peers.agent(&instance.name)?;

@@ -100,7 +100,9 @@ impl Cluster {
             }
             return;
         }
-        let fanout = self.members.ask(turn, instances, results, |reqid, _| request(reqid));
+        let fanout = self
+            .members
+            .ask(turn, instances, results, |reqid, _| request(reqid));
         self.await_answer(turn, key, Pending::Agents(fanout));
     }
 

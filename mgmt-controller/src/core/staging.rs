@@ -61,7 +61,7 @@ impl Cluster {
     }
 
     /// What is wrong with a configuration because an instance belongs to one cluster.
-    fn taken_elsewhere(&self, turn: &Turn<'_>, config: &Configuration) -> Vec<ZeekString> {
+    pub(super) fn taken_elsewhere(&self, turn: &Turn<'_>, config: &Configuration) -> Vec<ZeekString> {
         let owners = &turn.common.owners;
         let taken = config.instances.iter().filter_map(|instance| {
             let other = owners.named_elsewhere(&instance.name, self.name())?;
@@ -108,8 +108,16 @@ impl Cluster {
                     data: Some(Data::String(id)),
                     ..ResultRecord::success(reqid.clone())
                 };
-                self.respond(turn, KIND, reqid.clone(), vec![result], Logged::Result);
-                let deploy = deploys_for.map(|principal| Follow::Deploy { principal, reqid });
+                // An operator is told when it is being deployed, too.
+                if deploys_for.is_none() || !self.operators.contains_key(&reqid) {
+                    self.respond(turn, KIND, reqid.clone(), vec![result], Logged::Result);
+                }
+                let cluster = self.name().clone();
+                let deploy = deploys_for.map(|principal| Follow::Deploy {
+                    cluster,
+                    principal,
+                    reqid,
+                });
                 turn.follows.extend(deploy);
             }
             Err(error) => {
@@ -120,7 +128,7 @@ impl Cluster {
     }
 
     /// A copy with everything filled in that the controller knows and the client left open.
-    fn completed(&self, config: &Configuration) -> Result<Configuration, NoPortLeft> {
+    pub(super) fn completed(&self, config: &Configuration) -> Result<Configuration, NoPortLeft> {
         let mut config = config.clone();
         // Agents of Zeek start all nodes anew at each deployment.
         let deployed = self.configurations.deployed.as_deref();

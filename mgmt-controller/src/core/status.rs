@@ -31,7 +31,13 @@ impl Cluster {
             cluster: self.name().to_string(),
             deployed: deployed.map(|config| text(&config.id)),
             deployed_at: self.deployed_at.map(|at| turn.wall_clock(at).to_rfc3339()),
-            warnings: turn.common.warnings.clone(),
+            warnings: turn
+                .common
+                .warnings
+                .iter()
+                .cloned()
+                .chain(self.rollout_warning())
+                .collect(),
             is_another_staged: staged
                 .is_some_and(|staged| deployed.is_none_or(|config| config.id != *staged)),
             instances: names
@@ -73,7 +79,7 @@ impl Cluster {
                     report.agent = Some(status.version);
                     report.supervise = Some(status.supervise);
                     report.configuration = status.configuration;
-                    report.http = status.http;
+                    (report.http, report.cpus) = (status.http, status.cpus);
                     report.nodes = status.nodes;
                     let of_instance = |warning| format!("instance {name}: {warning}");
                     let skew = status.clock.map(|told| turn.skew((asked, at), told));

@@ -17,7 +17,7 @@ use super::{
     action::{Action, Level},
     cluster_name::ClusterName,
     dials::Dials,
-    input::WriteId,
+    input::{RecallId, WriteId},
     owners::Owners,
     refused::Refused,
     skew::Skew,
@@ -51,28 +51,44 @@ pub(super) struct Common {
     pub(super) dials: Dials,
     pub(super) owners: Owners,
     pub(super) refused: Refused,
-    pub(super) writes: Writes,
+    /// What the store writes,
+    pub(super) writes: AtStore<WriteId>,
+    /// and what it fetches.
+    pub(super) recalls: AtStore<RecallId>,
     /// What an operator should mend of the controller itself.
     pub(super) warnings: Vec<String>,
 }
 
-/// The writes under way, and the clusters that they are of.
-#[derive(Debug, Default)]
-pub(super) struct Writes {
+/// What the store has been asked for and has not answered, and the clusters that it is of.
+#[derive(Debug)]
+pub(super) struct AtStore<Id> {
     last: u64,
-    under_way: BTreeMap<WriteId, ClusterName>,
+    under_way: BTreeMap<Id, ClusterName>,
 }
 
-impl Writes {
-    pub(super) fn begin(&mut self, cluster: &ClusterName) -> WriteId {
+impl<Id: Copy + Ord + From<u64>> AtStore<Id> {
+    pub(super) fn begin(&mut self, cluster: &ClusterName) -> Id {
         self.last += 1;
-        let write = WriteId(self.last);
-        self.under_way.insert(write, cluster.clone());
-        write
+        let id = Id::from(self.last);
+        self.under_way.insert(id, cluster.clone());
+        id
     }
 
-    pub(super) fn end(&mut self, write: WriteId) -> Option<ClusterName> {
-        self.under_way.remove(&write)
+    pub(super) fn end(&mut self, id: Id) -> Option<ClusterName> {
+        self.under_way.remove(&id)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.under_way.len()
+    }
+}
+
+impl<Id> Default for AtStore<Id> {
+    fn default() -> Self {
+        Self {
+            last: 0,
+            under_way: BTreeMap::new(),
+        }
     }
 }
 
@@ -80,7 +96,11 @@ impl Writes {
 #[derive(Debug)]
 pub(super) enum Follow {
     /// A configuration was staged to be deployed.
-    Deploy { principal: Principal, reqid: ZeekString },
+    Deploy {
+        cluster: ClusterName,
+        principal: Principal,
+        reqid: ZeekString,
+    },
     /// What an agent cannot say is said in its place.
     Agent {
         peer: EndpointId,

@@ -194,6 +194,7 @@ fn of_operator(request: &ClusterRequest) -> Vec<String> {
         ClusterRequest::Outputs(node) | ClusterRequest::History(node) => vec![node.node.clone()],
         ClusterRequest::Variable { id, node } => std::iter::once(id).chain(node).cloned().collect(),
         ClusterRequest::Deployment(id) => vec![id.clone()],
+        ClusterRequest::Deploy { new, .. } => new.plan.iter().cloned().collect(),
         _ => Vec::new(),
     }
 }

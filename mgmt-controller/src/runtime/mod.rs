@@ -51,7 +51,7 @@ use crate::{
     Counted,
     authority::{Authority, CaError, Ports, routes::Issuing},
     config::{Config, Listener},
-    core::{self, CLUSTERS_MAX, Controller, Input, WRITES_MAX, WriteId},
+    core::{self, CLUSTERS_MAX, Controller, Input, RECALLS_MAX, WRITES_MAX, WriteId},
     error::RunError,
     events::Feed,
     http::routes,
@@ -136,7 +136,7 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
     let server = serve_clients(&config, endpoint_id, &wire, &grants).await?;
     config.all_tls().for_each(warn_of_dates);
     // What all clusters together may have under way.
-    let room = WRITES_MAX * (CLUSTERS_MAX + 1);
+    let room = WRITES_MAX * (CLUSTERS_MAX + 1) + RECALLS_MAX;
     let store =
         StoreThread::start(store, room).map_err(|source| system("start the store's thread", source))?;
     let mut settings = config.settings.clone();

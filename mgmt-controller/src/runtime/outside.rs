@@ -28,12 +28,12 @@ use crate::{
     core::{Action, Audience, Controller, Input, Level},
     error::RunError,
     request::Request,
-    store::Written,
+    store::{Done, Written},
     wire::{FromClient, FromPeer, Inbound},
 };
 
 pub(super) enum Event {
-    Written(Written),
+    Stored(Done),
     NewsDue,
     Peer(FromPeer, Credit),
     Client(WebSocketEvent<FromClient>),
@@ -89,8 +89,8 @@ impl Outside for Runtime {
         };
         tokio::select! {
             biased;
-            written = self.store.ended() => {
-                Ok(Event::Written(written.ok_or(HostError::Stopped("the configuration store"))?))
+            done = self.store.ended() => {
+                Ok(Event::Stored(done.ok_or(HostError::Stopped("the configuration store"))?))
             }
             () = at(self.node_news.due().map(Instant::from_std)) => Ok(Event::NewsDue),
             () = Renewing::changed(self.renewing.as_mut()) => Ok(Event::Renewed),
@@ -101,7 +101,7 @@ impl Outside for Runtime {
 
     async fn take(&mut self, daemon: &mut Daemon, event: Event) {
         let (input, credit) = match event {
-            Event::Written(written) => (Some(self.persisted(written)), Credit::none()),
+            Event::Stored(done) => (Some(self.stored(done)), Credit::none()),
             Event::NewsDue => {
                 return report_lines(self.node_news.overdue(Some(Instant::now().into_std())));
             }
@@ -152,6 +152,7 @@ impl Outside for Runtime {
                 sender: Some((principal.to_string(), "request of an operator".into())),
             },
             Input::Started { .. }
+            | Input::Recalled { .. }
             | Input::PeerAdded { .. }
             | Input::PeerLost { .. }
             | Input::Clusters { .. }
@@ -197,6 +198,15 @@ impl Outside for Runtime {
                     return vec![self.persisted(written)];
                 }
             }
+            Action::Recall {
+                recall,
+                cluster,
+                number,
+            } => {
+                if let Err(error) = self.store.recall(recall, cluster, number) {
+                    return vec![self.stored(Done::Recalled(recall, Err(error)))];
+                }
+            }
             Action::Answer { id, outcome } => {
                 let told = outcome.as_ref().ok();
                 self.operators
@@ -220,9 +230,9 @@ impl Outside for Runtime {
     /// What was asked to be stored is stored and answered, other requests fail, clients are told, logs are closed.
     async fn end(mut self, daemon: &mut Daemon) -> Result<(), RunError> {
         while !self.writes.is_empty() {
-            let written = daemon.unless_interrupted(self.store.ended()).await?;
-            let written = written.ok_or(HostError::Stopped("the configuration store"))?;
-            self.take(daemon, Event::Written(written)).await;
+            let done = daemon.unless_interrupted(self.store.ended()).await?;
+            let done = done.ok_or(HostError::Stopped("the configuration store"))?;
+            self.take(daemon, Event::Stored(done)).await;
         }
         daemon.handle(&mut self, [Input::Stopping], &Credit::none()).await;
         daemon.carry_out_all(&mut self).await;
@@ -301,6 +311,13 @@ impl Runtime {
             _ => {}
         }
         (None, Credit::none())
+    }
+
+    fn stored(&mut self, done: Done) -> Input {
+        match done {
+            Done::Written(written) => self.persisted(written),
+            Done::Recalled(recall, outcome) => Input::Recalled { recall, outcome },
+        }
     }
 
     fn persisted(&mut self, Written { write, outcome }: Written) -> Input {

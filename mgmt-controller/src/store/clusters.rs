@@ -7,7 +7,7 @@ use mgmt_api::{Configuration, Instance};
 use rusqlite::{Row, TransactionBehavior, params};
 
 use super::{
-    StoreError, UnreadableRow, WriteError, rollouts,
+    StoreError, UnreadableRow, WriteError,
     sqlite::{Store, bytes_of, decode, encode, set_aside},
 };
 use crate::core::{Changes, ClusterName, Configurations, RolloutChange, Slot};
@@ -42,10 +42,16 @@ impl Store {
         transaction.execute_batch(SCHEMA)?;
         if changes.is_removal {
             transaction.execute("delete from mgmt_clusters where cluster = ?1", [&name])?;
-            rollouts::write(&transaction, Some(cluster), &RolloutChange::Ended)?;
+            Self::write_rollout(&transaction, Some(cluster), &RolloutChange::Ended)?;
+            Self::forget_revisions(&transaction, &name)?;
             return Ok(transaction.commit()?);
         }
-        transaction.execute("insert or ignore into mgmt_clusters(cluster) values(?1)", [&name])?;
+        let inserted =
+            transaction.execute("insert or ignore into mgmt_clusters(cluster) values(?1)", [&name])?;
+        if inserted > 0 {
+            // Those of an earlier one of this name, which an earlier release has deleted.
+            Self::forget_revisions(&transaction, &name)?;
+        }
         let replaces = |slot, row: &UnreadableRow| row.slot == Some(slot) && row.key == name.as_bytes();
         for (slot, configuration) in &changes.entries {
             let column = column(*slot);
@@ -58,7 +64,7 @@ impl Store {
             transaction.execute(&update, params![name, &encode(configuration)?[..]])?;
         }
         if let Some(change) = &changes.rollout {
-            rollouts::write(&transaction, Some(cluster), change)?;
+            Self::write_rollout(&transaction, Some(cluster), change)?;
         }
         if let Some(dismissed) = &changes.dismissed {
             let dismissed: Vec<&Instance> = dismissed.iter().collect();
@@ -66,6 +72,7 @@ impl Store {
             let update = "update mgmt_clusters set dismissed = ?2 where cluster = ?1";
             transaction.execute(update, params![name, &dismissed[..]])?;
         }
+        Self::write_revisions(&transaction, &name, &changes.recorded)?;
         transaction.commit()?;
         let is_replaced = |row: &UnreadableRow| changes.entries.iter().any(|(slot, _)| replaces(*slot, row));
         self.unreadable.retain(|row| !is_replaced(row));

@@ -78,6 +78,7 @@ impl Store {
         let mut unreadable: Vec<String> = restored.unreadable.iter().map(in_words).collect();
         if faults.is_empty() {
             unreadable.extend(self.unreadable_dropped()?);
+            unreadable.extend(self.unreadable_revisions()?);
         }
         let default = ClusterName::default_cluster();
         let default = std::iter::once((&default, &restored.configurations));

@@ -9,6 +9,8 @@
 //! * `mgmt_dismissed(name, instance)`: instances that were dropped and may not know yet (`Configurations::dismissed`); without the second
 //!   column, or null there, in a store of version 0.1;
 //! * `mgmt_clusters(cluster, staged, ready, deployed, dismissed)`: the clusters besides `default`, in the same bytes;
+//! * `mgmt_revisions(cluster, number, id, configuration, checksum, bytes, at, asked_by, note)`: what has been deployed in each cluster,
+//!   `default` included, the configurations in the same bytes ([`Revisions`](crate::core::Revisions) says how many);
 //! * `mgmt_identity(identity, generation)`: one row, by which agents know the controller ([`ControllerId`]); made at the first start;
 //! * `mgmt_rollouts(cluster, rollout)`: the roll-outs under way, as JSON;
 //! * `mgmt_unreadable(key, value, reason)`: rows that we could not read and then had to replace.
@@ -23,6 +25,7 @@ mod identity;
 mod image;
 mod inspect;
 mod report;
+mod revisions;
 mod rollouts;
 mod sqlite;
 #[cfg(test)]
@@ -36,12 +39,12 @@ use std::{
 };
 
 use broker_codec::{binary, data};
-use mgmt_api::ControllerId;
+use mgmt_api::{Configuration, ControllerId};
 
 pub use self::{
     report::{ClusterReport, Inspection, SlotReport},
     sqlite::Store,
-    thread::{StoreThread, Written},
+    thread::{Done, StoreThread, Written},
 };
 use crate::core::{Changes, ClusterName, Configurations, Slot};
 
@@ -77,6 +80,9 @@ pub(crate) fn check_restored(store: &Path) -> Result<(), StoreError> {
 pub trait Persist: Send + 'static {
     /// Makes changes durable, all of them or none; an error says why, for clients and operators.
     fn persist(&mut self, changes: &Changes) -> Result<(), String>;
+
+    /// The configuration of a revision; an error says why there is none, for operators.
+    fn recall(&mut self, cluster: &ClusterName, number: u32) -> Result<Configuration, String>;
 
     /// How much it takes on the disk, in bytes; 0 if that cannot be seen.
     fn bytes(&self) -> u64;
@@ -173,7 +179,7 @@ pub struct Restored {
 pub struct UnreadableRow {
     /// The slot, if at least the key could be read.
     pub slot: Option<Slot>,
-    /// Of a cluster besides `default` its name, of the identity that of its table.
+    /// Of a cluster besides `default` its name, of the identity and of a revision that of its table.
     pub key: Vec<u8>,
     pub reason: String,
 }

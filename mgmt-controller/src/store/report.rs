@@ -36,6 +36,8 @@ pub struct ClusterReport {
     pub deployed: Option<SlotReport>,
     /// How many instances it has dropped that may not know.
     pub dropped: usize,
+    /// How many revisions are kept.
+    pub revisions: usize,
 }
 
 /// A configuration in numbers.
@@ -65,6 +67,7 @@ impl ClusterReport {
             ready: slot(Slot::Ready),
             deployed: slot(Slot::Deployed),
             dropped: configurations.dismissed.len(),
+            revisions: configurations.revisions.len(),
         }
     }
 }

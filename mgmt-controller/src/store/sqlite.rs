@@ -23,10 +23,8 @@ use rusqlite::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{
-    FILE_NAME, Persist, Restored, StoreError, UnreadableRow, WriteError, check_restored, rollouts,
-};
-use crate::core::{Changes, DEFAULT, Slot};
+use super::{FILE_NAME, Persist, Restored, StoreError, UnreadableRow, WriteError, check_restored};
+use crate::core::{Changes, ClusterName, DEFAULT, Slot};
 
 /// The Broker release whose format we write; kept in the file, never checked by Broker.
 pub(super) const BROKER_VERSION: &str = "2.8.0";
@@ -92,6 +90,7 @@ impl Store {
             return self.write_cluster(cluster, changes);
         }
         let (entries, dismissed) = (&changes.entries, &changes.dismissed);
+        let default = ClusterName::default_cluster();
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -102,7 +101,7 @@ impl Store {
             write_dismissed(&transaction, dismissed)?;
         }
         if let Some(change) = &changes.rollout {
-            rollouts::write(&transaction, None, change)?;
+            Self::write_rollout(&transaction, None, change)?;
         }
         for (slot, configuration) in entries {
             let key = encode(slot)?;
@@ -118,6 +117,7 @@ impl Store {
                 .prepare_cached("replace into mgmt_rows(key, sha256) values(?, ?)")?
                 .execute(params![&key[..], &Sha256::digest(&value)[..]])?;
         }
+        Self::write_revisions(&transaction, default.as_str(), &changes.recorded)?;
         transaction.commit()?;
         let keys: Vec<_> = entries.iter().filter_map(|(slot, _)| encode(slot).ok()).collect();
         self.unreadable
@@ -198,6 +198,16 @@ impl Store {
         restored.configurations.rollout = rollouts.remove(DEFAULT);
         for (name, configurations) in &mut restored.clusters {
             configurations.rollout = rollouts.remove(name.as_str());
+        }
+        let (revisions, unreadable) = self.revisions()?;
+        restored.unreadable.extend(unreadable);
+        for (cluster, revisions) in revisions {
+            // An earlier release deletes a cluster and leaves its revisions, which go when there is one of that name again.
+            let of_cluster = restored.clusters.get_mut(&cluster);
+            let default = cluster.is_default().then_some(&mut restored.configurations);
+            if let Some(configurations) = of_cluster.or(default) {
+                configurations.revisions = revisions;
+            }
         }
         match self.identity()? {
             Some(Ok(identity)) => restored.identity = Some(identity),
@@ -283,13 +293,7 @@ impl Store {
         row: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<C, StoreError> {
         let read = || -> rusqlite::Result<C> {
-            let exists = "select 1 from sqlite_master where type = 'table' and name = ?";
-            if self
-                .connection
-                .query_row(exists, [table], |_| Ok(()))
-                .optional()?
-                .is_none()
-            {
+            if !has_table(&self.connection, table)? {
                 return Ok(C::default());
             }
             self.connection.prepare(query)?.query_map([], row)?.collect()
@@ -300,6 +304,11 @@ impl Store {
     pub(super) fn error(&self, operation: &'static str, source: rusqlite::Error) -> StoreError {
         sqlite_error(&self.path, operation, source)
     }
+}
+
+pub(super) fn has_table(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
+    let exists = "select 1 from sqlite_master where type = 'table' and name = ?";
+    connection.prepare_cached(exists)?.exists([table])
 }
 
 fn connect(path: &Path) -> Result<Connection, StoreError> {
@@ -402,6 +411,11 @@ impl Persist for Store {
     fn persist(&mut self, changes: &Changes) -> Result<(), String> {
         let written = self.write(changes);
         written.map_err(|error| format!("{}: {error}", self.path.display()))
+    }
+
+    fn recall(&mut self, cluster: &ClusterName, number: u32) -> Result<Configuration, String> {
+        let recalled = self.configuration_of(cluster, number);
+        recalled.map_err(|error| format!("{}: {error}", self.path.display()))
     }
 
     fn bytes(&self) -> u64 {

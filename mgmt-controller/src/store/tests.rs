@@ -1,4 +1,5 @@
 mod clusters;
+mod revisions;
 mod zeek;
 
 use std::{
@@ -380,7 +381,10 @@ async fn writes_end_in_their_order_and_one_that_finds_no_room_is_given_back() {
 
     other.execute_batch("rollback").unwrap();
     for number in 0..accepted {
-        let ended = thread.ended().await.unwrap();
-        assert_eq!((ended.write, ended.outcome), (WriteId(number), Ok(())));
+        let written = Written {
+            write: WriteId(number),
+            outcome: Ok(()),
+        };
+        assert_eq!(thread.ended().await, Some(Done::Written(written)));
     }
 }

@@ -11,7 +11,8 @@ use broker_codec::{
 use mgmt_api::{
     AgentMessage, AgentRequest, Configuration, Now, SequentialIds,
     operator::{
-        ClusterRequest, ClusterStatus, Clusters, ConfigurationFile, Expected, InstanceEntry, Station,
+        ClusterRequest, ClusterStatus, Clusters, ConfigurationFile, Expected, InstanceEntry, NewDeployment,
+        Station,
     },
 };
 use mgmt_controller::core::{
@@ -262,7 +263,8 @@ impl World {
             }
             Event::Deploy(cluster) => {
                 let expected = Some(self.expected(CLUSTERS[cluster]));
-                self.operate(CLUSTERS[cluster], ClusterRequest::Deploy { expected });
+                let new = NewDeployment::default();
+                self.operate(CLUSTERS[cluster], ClusterRequest::Deploy { expected, new });
             }
             Event::Remove(cluster) => _ = self.operate(CLUSTERS[cluster], ClusterRequest::Remove),
             Event::Ask(cluster) => _ = self.operate(CLUSTERS[cluster], ClusterRequest::Status),

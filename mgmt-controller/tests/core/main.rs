@@ -12,5 +12,5 @@ mod world;
 #[test]
 fn transcripts() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/core/transcripts");
-    testkit::transcript::check_all::<transcript::Run>(folder, 104);
+    testkit::transcript::check_all::<transcript::Run>(folder, 108);
 }

@@ -9,6 +9,8 @@
 //! > started {"broker_id": "id", ...}               or with others
 //! > persisted 1                                    write 1 is durable
 //! > persisted 1 no space left on device            write 1 failed
+//! > recalled 1 {...}                               what recall 1 has fetched is this configuration,
+//! > recalled 1 not there                           or it has failed
 //! > peer a at 10.0.0.1:40000                       a native peer connects to us,
 //! > peer a dialled 10.0.0.1:2151                   or we to it
 //! > peer a ours 10.0.0.1:40000                    or one that speaks the extension
@@ -30,6 +32,9 @@
 //! <     instance {...}
 //! <     node {...}
 //! <   dismissed [{...}]                            the dropped instances that are to be remembered, if these change
+//! <   revision 2 c1 of 1795877280 by ...: NOTE     the revision that is recorded; what is not known is left out
+//! <   pruned [1]                                   the numbers of those that go for it
+//! < recall 1 c1 2                                  revision 2 of cluster c1 is to be fetched from the store
 //! < publish TOPIC EVENT {...}                      an event,
 //! < send a TOPIC EVENT {...}                       one for this peer only,
 //! < show TOPIC EVENT {...}                         one for WebSocket clients only
@@ -44,7 +49,10 @@
 //! See [`testkit::transcript`] for the rest. Modules are `Management::Controller::API` for requests and `Management::Agent::API` for agents.
 //! Peers have names of one letter.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{
+    fmt::{self, Write as _},
+    time::Duration,
+};
 
 use broker_codec::{EndpointId, data::Port};
 use counters::Registry;
@@ -53,7 +61,8 @@ use mgmt_api::{
     topics,
 };
 use mgmt_controller::core::{
-    Action, Audience, ClusterName, Configurations, Controller, Input, Listener, Outgoing, Settings, WriteId,
+    Action, Audience, ClusterName, Configurations, Controller, Input, Listener, Outgoing, RecallId, Recorded,
+    Settings, WriteId,
 };
 use testkit::{
     FakeAgent, client, operator,
@@ -165,6 +174,7 @@ impl Run {
                     },
                 }
             }
+            ("recalled", outcome) => recalled(outcome),
             ("set_configuration_request", fields) => {
                 let fields: serde_json::Value = json(fields);
                 let field = |name: &str| fields[name].to_string();
@@ -179,6 +189,19 @@ impl Run {
                 request: variant(&format!("Management::Controller::API::{event}"), fields),
             },
         }
+    }
+}
+
+/// The store has fetched a configuration, or has not.
+fn recalled(outcome: &str) -> Input {
+    let [recall, fetched] = words(outcome);
+    Input::Recalled {
+        recall: RecallId(recall.parse().unwrap()),
+        outcome: if fetched.starts_with('{') {
+            Ok(json(fetched))
+        } else {
+            Err(fetched.into())
+        },
     }
 }
 
@@ -259,11 +282,16 @@ fn print(action: &Action, out: &mut String) {
             for (slot, config) in &changes.entries {
                 print_configuration(&slot.to_string(), config, out);
             }
-            match &changes.dismissed {
-                Some(instances) => writeln!(out, "<   dismissed {}", value(instances)),
-                None => Ok(()),
+            if let Some(instances) = &changes.dismissed {
+                writeln!(out, "<   dismissed {}", value(instances)).unwrap();
             }
+            print_recorded(&changes.recorded, out)
         }
+        Action::Recall {
+            recall,
+            cluster,
+            number,
+        } => writeln!(out, "< recall {} {cluster} {number}", recall.0),
         Action::Connect { host, port } => writeln!(out, "< connect {host}:{port}"),
         Action::Disconnect { host, port } => writeln!(out, "< disconnect {host}:{port}"),
         Action::Answer { id, outcome } => match outcome {
@@ -305,6 +333,26 @@ fn print(action: &Action, out: &mut String) {
         }
     }
     .unwrap();
+}
+
+fn print_recorded(recorded: &Recorded, out: &mut String) -> fmt::Result {
+    for (revision, _) in &recorded.added {
+        write!(out, "<   revision {} {}", revision.number, revision.configuration)?;
+        if let Some(at) = revision.at {
+            write!(out, " of {at}")?;
+        }
+        if let Some(asked_by) = &revision.asked_by {
+            write!(out, " by {asked_by}")?;
+        }
+        if let Some(note) = &revision.note {
+            write!(out, ": {note}")?;
+        }
+        writeln!(out)?;
+    }
+    if !recorded.pruned.is_empty() {
+        writeln!(out, "<   pruned {:?}", recorded.pruned)?;
+    }
+    Ok(())
 }
 
 fn print_configuration(slot: &str, config: &Configuration, out: &mut String) {

@@ -75,6 +75,7 @@ const PARAMETERS: &[(&str, &str)] = &[
     ),
     ("instance", "The name of an instance"),
     ("node", "The name of a node"),
+    ("revision", "The number of a revision"),
     ("token", "The name of a token"),
 ];
 

@@ -174,6 +174,7 @@ impl OurController {
                     | Action::Report(_)
                     | Action::Event(_)
                     // No operator asks.
+                    | Action::Recall { .. }
                     | Action::Answer { .. }
                     | Action::Vitals { .. } => {}
                     Action::Log { message, .. } => around.sent.log.push(message),

@@ -121,6 +121,7 @@ impl Host {
         Prepared {
             problems: found,
             backend,
+            fates: None,
         }
     }
 

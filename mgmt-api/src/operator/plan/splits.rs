@@ -99,17 +99,17 @@ fn come_and_go(
     reasons: &mut Vec<String>,
 ) {
     for (these, others, become_of) in [(after, before, "added"), (before, after, "removed")] {
-        let names: Vec<&ZeekString> = these.difference(others).copied().collect();
-        let verb = if names.len() == 1 { "is" } else { "are" };
-        if !names.is_empty() {
-            reasons.push(format!("{} {verb} {become_of}", named(&names)));
+        let which: Vec<&ZeekString> = these.difference(others).copied().collect();
+        let verb = if which.len() == 1 { "is" } else { "are" };
+        if !which.is_empty() {
+            reasons.push(format!("{} {verb} {become_of}", named(&which)));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use broker_codec::data::Port;
+    use broker_codec::data::{Port, Set};
 
     use super::*;
     use crate::{CLUSTER_BACKEND, enums::ClusterRole, records::Instance, records::OptionRecord};
@@ -165,12 +165,12 @@ mod tests {
         config
     }
 
-    fn options(pairs: &[(&str, &str)]) -> Option<broker_codec::data::Set<OptionRecord>> {
+    fn options(pairs: &[(&str, &str)]) -> Set<OptionRecord> {
         let option = |(name, value): &(&str, &str)| OptionRecord {
             name: (*name).into(),
             value: (*value).into(),
         };
-        Some(pairs.iter().map(option).collect())
+        pairs.iter().map(option).collect()
     }
 
     fn check(what: &str, new: &Configuration, expected: &[&str]) {
@@ -197,7 +197,7 @@ mod tests {
         let option = [(CLUSTER_BACKEND, "broker"), ("a", "b")];
         check(
             "an option",
-            &with_node("manager", |node| node.options = options(&option)),
+            &with_node("manager", |node| node.options = Some(options(&option))),
             &[],
         );
     }
@@ -232,7 +232,7 @@ mod tests {
         check(
             "the backend",
             &with_node("manager", |node| {
-                node.options = options(&[(CLUSTER_BACKEND, "zeromq")]);
+                node.options = Some(options(&[(CLUSTER_BACKEND, "zeromq")]));
             }),
             &["the cluster backend is zeromq, and was broker"],
         );

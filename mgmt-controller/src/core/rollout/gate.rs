@@ -48,7 +48,9 @@ impl Sample {
 
 /// What these nodes have lost, as far as that says something.
 pub(crate) fn samples(nodes: &BTreeSet<ZeekString>, told: &[NodeReport]) -> BTreeMap<ZeekString, Sample> {
-    let told = told.iter().map(|node| (ZeekString::from(node.node.as_str()), node));
+    let told = told
+        .iter()
+        .map(|node| (ZeekString::from(node.node.as_str()), node));
     let told = told.filter(|(name, _)| nodes.contains(name));
     told.filter_map(|(name, node)| Some((name, Sample::of(node.heartbeat.as_ref()?)?)))
         .collect()
@@ -80,7 +82,9 @@ fn wrong(node: &NodeReport, before: Option<&Sample>, watch: u64) -> Option<Strin
     }
     // A second is lost in rounding.
     if let Some(uptime) = node.uptime.filter(|uptime| *uptime + 1 < watch) {
-        return Some(format!("was started again {uptime} s ago, while it was watched for {watch} s"));
+        return Some(format!(
+            "was started again {uptime} s ago, while it was watched for {watch} s"
+        ));
     }
     let heartbeat = node.heartbeat.as_ref()?;
     if heartbeat.age > SILENT_MAX {

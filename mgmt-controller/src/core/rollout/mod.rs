@@ -7,11 +7,13 @@
 //! What happens is decided here ([`stages`]: which nodes are next; [`gate`]: whether they do well) and done by the cluster ([`orders`]: how it begins and ends; [`steps`]: how it goes on).
 
 mod gate;
+mod judging;
 mod orders;
 mod stages;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -256,9 +258,8 @@ impl Rollout {
         match step.map(|step| &step.phase) {
             Some(Phase::Due | Phase::Asked(_)) => RolledState::Changing,
             Some(Phase::Watched(_) | Phase::Judged) => RolledState::Watched,
-            Some(Phase::Sampling) => RolledState::Before,
             None if self.stored.changed.contains(&unit.node) => RolledState::Changed,
-            None => RolledState::Before,
+            Some(Phase::Sampling) | None => RolledState::Before,
         }
     }
 }

@@ -1,17 +1,17 @@
 //! What operators want of roll-outs: how one begins and ends.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
 use broker_codec::data::{Address, ZeekString};
 use mgmt_api::{
-    Configuration, Level, Principal, ResultRecord, WallClock,
+    Configuration, Level, Principal, ResultRecord,
     operator::{
-        Expected, NotDone, NotDoneKind, Rollout as Told, RolloutOptions, RolloutOrder, RolloutState, counted,
-        plan::splits, text, written,
+        Expected, NotDone, NotDoneKind, RolloutOptions, RolloutOrder, RolloutState, check_note, counted,
+        plan::splits,
     },
 };
 
-use super::{Rollout, StoredRollout, Way, check};
+use super::{Rollout, StoredRollout, check};
 use crate::core::{
     cluster::Cluster,
     configurations::{Changes, RolloutChange},
@@ -19,7 +19,7 @@ use crate::core::{
     operators::answer,
     pending::{AfterWrite, Key, Pending},
     progress::reason_of,
-    turn::{About, Turn},
+    turn::Turn,
 };
 
 impl Cluster {
@@ -48,12 +48,20 @@ impl Cluster {
         options: &RolloutOptions,
         expected: Option<&Expected>,
     ) -> Result<Deployment, NotDone> {
+        options.note.as_deref().map_or(Ok(()), check_note)?;
         self.deployable(turn, expected)?;
         let conflict = |reason: String| NotDone::new(NotDoneKind::Conflict, reason);
-        let (Some(ready), Some(deployed)) = (&self.configurations.ready, &self.configurations.deployed) else {
+        let (Some(ready), Some(deployed)) = (&self.configurations.ready, &self.configurations.deployed)
+        else {
             let reason = "nothing is deployed: there is nothing to go back to, so deploy it";
             return Err(conflict(reason.into()));
         };
+        if ready.id == deployed.id {
+            return Err(conflict(format!(
+                "configuration {} is deployed already",
+                ready.id
+            )));
+        }
         check(options, ready).map_err(|reason| NotDone::new(NotDoneKind::Invalid, reason))?;
         let key = Key::Internal(turn.ids.next_id());
         let mut deployment = Deployment::new(key, Arc::clone(ready), turn.now, true);
@@ -66,7 +74,8 @@ impl Cluster {
         Err(NotDone {
             errors: reasons,
             ..conflict(
-                "this change concerns the whole cluster, and cannot be tried on one instance: deploy it".into(),
+                "this change concerns the whole cluster, and cannot be tried on one instance: deploy it"
+                    .into(),
             )
         })
     }
@@ -99,7 +108,7 @@ impl Cluster {
         self.tell_rollout(
             turn,
             Level::Info,
-            format!("begins, as {principal} wants: agents look whether they could run it"),
+            &format!("begins, as {principal} wants: agents look whether they could run it"),
         );
         let gathered_by = Deployment::gathered_by(turn.now, &self.settings);
         self.await_until(gathered_by, Key::Internal(id), Pending::Deployment);
@@ -116,10 +125,12 @@ impl Cluster {
 
     /// They can.
     pub(in crate::core) fn begin_rollout(&mut self, turn: &mut Turn<'_>) {
-        let (Some(deployment), Some(deployed)) = (self.deployment.take(), self.configurations.deployed.clone())
+        let (Some(deployment), Some(deployed)) =
+            (self.deployment.take(), self.configurations.deployed.clone())
         else {
             return;
         };
+        let comes_late = deployment.again;
         self.requests.remove(&deployment.key);
         let left = self.members.disband(turn);
         self.all_lost(turn, left);
@@ -146,24 +157,30 @@ impl Cluster {
         }
         let nodes = counted(rollout.units().count(), "node");
         let names: BTreeSet<&ZeekString> = rollout.units().map(|unit| &unit.instance).collect();
-        let whole = names.into_iter().filter(|name| rollout.stored.whole.contains(*name));
+        let whole = names
+            .into_iter()
+            .filter(|name| rollout.stored.whole.contains(*name));
         let whole: Vec<ZeekString> = whole.cloned().collect();
-        self.tell_rollout(turn, Level::Info, format!("changes {nodes}"));
+        self.tell_rollout(turn, Level::Info, &format!("changes {nodes}"));
         for name in whole {
             self.tell_rollout(
                 turn,
                 Level::Info,
-                format!(
+                &format!(
                     "instance {name} is changed as a whole, and keeps what it has when it is started again: its agent is Zeek's, or older than this controller"
-                ),
-            );
+                ));
+        }
+        if comes_late {
+            self.check_instances_ready(turn);
         }
         self.roll(turn);
     }
 
     /// A deployment of the roll-out's has failed before it was accepted: agents cannot run it, or it cannot be made the deployed one.
     pub(in crate::core) fn rollout_not_accepted(&mut self, turn: &mut Turn<'_>, results: &[ResultRecord]) {
-        let failed = results.iter().filter(|result| !result.success && result.node.is_none());
+        let failed = results
+            .iter()
+            .filter(|result| !result.success && result.node.is_none());
         let reasons: Vec<String> = failed.map(|result| reason_of(result, None)).collect();
         let Some(rollout) = &mut self.rollout else {
             return;
@@ -175,8 +192,10 @@ impl Cluster {
                 let reason = reasons.first().cloned().unwrap_or_default();
                 rollout.stored.reasons = reasons;
                 rollout.is_dirty = true;
-                let message = format!("all nodes are changed, but it cannot be made the deployed one: {reason}; resume or abort it");
-                self.tell_rollout(turn, Level::Warning, message);
+                let message = format!(
+                    "all nodes are changed, but it cannot be made the deployed one: {reason}; resume or abort it"
+                );
+                self.tell_rollout(turn, Level::Warning, &message);
             }
             _ => {}
         }
@@ -221,9 +240,9 @@ impl Cluster {
                 self.fail_deployment(turn, vec![ResultRecord::failure(reqid, error)]);
                 return Ok(());
             }
-            (RolloutOrder::Pause, Paused) | (RolloutOrder::Resume, Running) | (RolloutOrder::Abort, RollingBack) => {
-                return Ok(());
-            }
+            // It may wait for nodes that will not come up.
+            (RolloutOrder::Abort, RollingBack) => rollout.stored.options.max_unavailable.clear(),
+            (RolloutOrder::Pause, Paused) | (RolloutOrder::Resume, Running) => return Ok(()),
             _ => {
                 let reason = format!("the roll-out is {state}: it cannot {order} now");
                 return Err(NotDone::new(NotDoneKind::Conflict, reason));
@@ -235,7 +254,7 @@ impl Cluster {
             RolloutOrder::Resume => format!("goes on, as {principal} wants"),
             RolloutOrder::Abort => format!("goes back, as {principal} wants"),
         };
-        self.tell_rollout(turn, Level::Info, message);
+        self.tell_rollout(turn, Level::Info, &message);
         Ok(())
     }
 
@@ -247,8 +266,14 @@ impl Cluster {
         rollout.stored.state = RolloutState::Finishing;
         let config = Arc::clone(&rollout.stored.configuration);
         let asked_by = rollout.stored.asked_by.clone();
-        self.tell_rollout(turn, Level::Info, "has changed all nodes: it becomes the deployed configuration".into());
+        let note = rollout.stored.options.note.clone();
+        self.tell_rollout(
+            turn,
+            Level::Info,
+            "has changed all nodes: it becomes the deployed configuration",
+        );
         let reqid = turn.ids.next_id();
+        self.deployments.note(&reqid, note);
         self.deployments.begin_of(turn, &config, reqid.clone(), asked_by);
         let key = Key::Internal(reqid);
         let gathered_by = Deployment::gathered_by(turn.now, &self.settings);
@@ -267,7 +292,7 @@ impl Cluster {
     /// It is.
     pub(in crate::core) fn rollout_done(&mut self, turn: &mut Turn<'_>) {
         if self.finishes_rollout() {
-            self.tell_rollout(turn, Level::Info, "is done".into());
+            self.tell_rollout(turn, Level::Info, "is done");
             self.end_told(turn, RolloutState::Done);
         }
     }
@@ -281,11 +306,11 @@ impl Cluster {
         if deployed.is_some_and(|deployed| deployed.id == rollout.stored.deployed) {
             rollout.is_stored = true;
             let state = rollout.stored.state;
-            self.tell_rollout(turn, Level::Info, format!("is taken up: it is {state}"));
+            self.tell_rollout(turn, Level::Info, &format!("is taken up: it is {state}"));
             return;
         }
         let reason = "another configuration is deployed than when it began";
-        self.tell_rollout(turn, Level::Warning, format!("is given up: {reason}"));
+        self.tell_rollout(turn, Level::Warning, &format!("is given up: {reason}"));
         self.rollout = None;
         self.end_stored(turn);
     }
@@ -299,11 +324,14 @@ impl Cluster {
         let reasons = rollout.stored.reasons.join("; ");
         let was_stored = rollout.is_stored;
         let (level, message) = match state {
-            RolloutState::Failed => (Level::Warning, format!("has failed, and nothing was changed: {reasons}")),
+            RolloutState::Failed => (
+                Level::Warning,
+                format!("has failed, and nothing was changed: {reasons}"),
+            ),
             _ if reasons.is_empty() => (Level::Info, "has gone back: all is as it was".to_owned()),
             _ => (Level::Warning, format!("has gone back: {reasons}")),
         };
-        self.tell_rollout(turn, level, message);
+        self.tell_rollout(turn, level, &message);
         self.end_told(turn, state);
         if was_stored {
             self.end_stored(turn);
@@ -316,70 +344,6 @@ impl Cluster {
             ..Changes::default()
         };
         self.write(turn, changes, AfterWrite::Nothing);
-    }
-
-    fn end_told(&mut self, turn: &mut Turn<'_>, state: RolloutState) {
-        let mut told = self.rollout_as_told(turn);
-        self.rollout = None;
-        if let Some(told) = &mut told {
-            told.state = state;
-            told.ended = Some(turn.wall_clock(turn.now).to_rfc3339());
-        }
-        self.last_rollout = told.map(Box::new);
-    }
-
-    /// The roll-out that is under way, or the last one.
-    pub(in crate::core) fn told_of_rollout(&self, turn: &Turn<'_>) -> Result<ZeekString, NotDone> {
-        let told = self.rollout_as_told(turn);
-        let told = told.or_else(|| self.last_rollout.as_deref().cloned());
-        let none = || {
-            let reason = "there was no roll-out since the controller was started";
-            NotDone::new(NotDoneKind::Unknown, reason)
-        };
-        written(&told.ok_or_else(none)?)
-    }
-
-    fn rollout_as_told(&self, turn: &Turn<'_>) -> Option<Told> {
-        let rollout = self.rollout.as_ref()?;
-        let stored = &rollout.stored;
-        Some(Told {
-            id: text(&stored.id),
-            state: stored.state,
-            configuration: text(&stored.configuration.id),
-            deployed: Some(text(&stored.deployed)),
-            asked_by: stored.asked_by.clone(),
-            begun: WallClock::from_unix(Duration::from_secs(stored.begun)).to_rfc3339(),
-            ended: None,
-            options: stored.options.clone(),
-            reasons: stored.reasons.clone(),
-            waits_for: self.rollout_waits_for(turn),
-            stages: rollout.told_stages(),
-        })
-    }
-
-    /// Why nothing else can be deployed now, if a roll-out is under way.
-    pub(in crate::core) fn rolls_out(&self) -> Option<String> {
-        let stored = &self.rollout.as_ref()?.stored;
-        Some(format!(
-            "the roll-out of configuration {} is {}, as {} wanted: wait for its end, or abort it",
-            stored.configuration.id, stored.state, stored.asked_by
-        ))
-    }
-
-    /// Says something of it, to operators.
-    pub(super) fn tell_rollout(&self, turn: &mut Turn<'_>, level: Level, message: String) {
-        if let Some(rollout) = &self.rollout {
-            let (id, config) = (&rollout.stored.id, &rollout.stored.configuration.id);
-            let message = format!("the roll-out of configuration {config} {message}");
-            turn.report(level, About::Deployment(id), message);
-        }
-    }
-
-    pub(super) const fn rollout_way(&self) -> Option<Way> {
-        match &self.rollout {
-            Some(rollout) => Some(rollout.way()),
-            None => None,
-        }
     }
 }
 

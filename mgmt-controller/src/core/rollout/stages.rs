@@ -38,9 +38,8 @@ pub(crate) fn stages(deployed: &Configuration, rollout: &StoredRollout) -> Vec<(
     let differs = |node: &mgmt_api::Node| deployed.nodes.iter().all(|before| before != node);
     let touched = new.nodes.iter().filter(|node| differs(node));
     let touched: BTreeSet<&ZeekString> = touched.map(|node| &node.instance).collect();
-    let whole = |node: &mgmt_api::Node| {
-        touched.contains(&node.instance) && rollout.whole.contains(&node.instance)
-    };
+    let whole =
+        |node: &mgmt_api::Node| touched.contains(&node.instance) && rollout.whole.contains(&node.instance);
     let mut units: Vec<(usize, Unit)> = Vec::new();
     for node in new.nodes.iter().filter(|node| differs(node) || whole(node)) {
         let unit = Unit {
@@ -60,7 +59,14 @@ pub(crate) fn stages(deployed: &Configuration, rollout: &StoredRollout) -> Vec<(
         units.push((stage, unit));
     }
     units.sort_by(|(stage, unit), (other_stage, other)| {
-        let key = |stage, unit: &Unit| (stage, unit.instance.clone(), stage_of(unit.role), unit.node.clone());
+        let key = |stage, unit: &Unit| {
+            (
+                stage,
+                unit.instance.clone(),
+                stage_of(unit.role),
+                unit.node.clone(),
+            )
+        };
         key(*stage, unit).cmp(&key(*other_stage, other))
     });
     let names = ["canary"].into_iter().chain(ROLES.map(|(_, name)| name));
@@ -99,7 +105,9 @@ pub(crate) fn check(options: &RolloutOptions, config: &Configuration) -> Result<
             ));
         }
         if *number == 0 {
-            return Err(format!("max_unavailable: no {role} could be changed if none may be down"));
+            return Err(format!(
+                "max_unavailable: no {role} could be changed if none may be down"
+            ));
         }
     }
     Ok(())
@@ -184,7 +192,12 @@ impl Rollout {
     }
 
     /// As many of these nodes as may be down.
-    fn batch(&self, units: &[&Unit], down: &BTreeSet<ZeekString>, all: &Configuration) -> BTreeSet<ZeekString> {
+    fn batch(
+        &self,
+        units: &[&Unit],
+        down: &BTreeSet<ZeekString>,
+        all: &Configuration,
+    ) -> BTreeSet<ZeekString> {
         let mut nodes = BTreeSet::new();
         for (role, _) in ROLES {
             let of_role: BTreeSet<&ZeekString> = all
@@ -195,8 +208,10 @@ impl Rollout {
                 .collect();
             let changing = self.steps.values().filter(|step| !step.is_up());
             let changing = changing.flat_map(|step: &Step| &step.nodes);
-            let unavailable: BTreeSet<&ZeekString> =
-                changing.chain(down).filter(|node| of_role.contains(node)).collect();
+            let unavailable: BTreeSet<&ZeekString> = changing
+                .chain(down)
+                .filter(|node| of_role.contains(node))
+                .collect();
             let mut room = self
                 .most(role)
                 .map_or(usize::MAX, |most| most.saturating_sub(unavailable.len()));
@@ -213,7 +228,11 @@ impl Rollout {
     }
 
     /// Nodes that keep others from being changed, as they are down and no more may be.
-    pub(crate) fn kept_waiting_by<'a>(&self, down: &'a BTreeSet<ZeekString>, all: &Configuration) -> Vec<&'a ZeekString> {
+    pub(crate) fn kept_waiting_by<'a>(
+        &self,
+        down: &'a BTreeSet<ZeekString>,
+        all: &Configuration,
+    ) -> Vec<&'a ZeekString> {
         let is_limited = |node: &&ZeekString| {
             let known = all.nodes.iter().find(|known| known.name == **node);
             known.is_some_and(|known| self.most(known.role).is_some())

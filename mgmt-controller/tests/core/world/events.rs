@@ -39,6 +39,13 @@ impl World {
                     self.excused |= !success;
                     let outcome = if success {
                         self.durable.apply(asked);
+                        let deployed = self.durable.deployed.as_ref();
+                        let revision = self.durable.deployed_revision();
+                        assert_eq!(
+                            deployed.is_some(),
+                            revision.is_some(),
+                            "what is deployed has a number"
+                        );
                         Ok(())
                     } else {
                         Err("disk I/O error".into())
@@ -291,7 +298,7 @@ impl World {
                         (answered && !of_agent).into(),
                     );
                 }
-                Action::Report(_) | Action::Event(_) => {}
+                Action::Report(_) | Action::Event(_) | Action::Recall { .. } => {}
                 Action::Answer { id, outcome } => self.operator_answered(id, outcome),
                 Action::Vitals { vitals, .. } => self.examined(&vitals),
                 Action::Persist { write, changes } => self.write(write, changes),

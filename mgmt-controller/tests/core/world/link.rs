@@ -58,6 +58,11 @@ impl World {
         };
         let problems = first.map(problem).into_iter().collect();
         let backend = self.dice.percent(50).then(|| "zeromq".into());
-        (true, to_json(&Prepared { problems, backend }).unwrap())
+        let prepared = Prepared {
+            problems,
+            backend,
+            fates: None,
+        };
+        (true, to_json(&prepared).unwrap())
     }
 }

@@ -72,7 +72,7 @@ fn requests_are_answered_once_and_the_cluster_converges() {
 type Seen = BTreeMap<&'static str, u64>;
 
 /// All this has to happen for the test to mean something.
-const WANTED: [&str; 18] = [
+const WANTED: [&str; 20] = [
     "an answer",
     "a time-out",
     "a crash of the controller",
@@ -89,6 +89,8 @@ const WANTED: [&str; 18] = [
     "a configuration that an operator staged",
     "an operator who expected something else",
     "a deployment that an operator began",
+    "a plan",
+    "a plan that was deployed",
     "a deployment that an operator saw done",
     "a deployment that an operator saw failed",
 ];
@@ -161,6 +163,8 @@ struct World {
     operating: BTreeMap<u64, ClusterRequest>,
     /// The last deployment that an operator has begun.
     begun: Option<String>,
+    /// The last plan that an operator has had made.
+    planned: Option<String>,
     answers: VecDeque<ClientResponse>,
     asked: u64,
     /// Whether an agent may not run what is deployed, for no fault of the controller's.
@@ -225,6 +229,7 @@ impl World {
             operators: 0,
             operating: BTreeMap::new(),
             begun: None,
+            planned: None,
             answers: VecDeque::new(),
             asked: 0,
             excused: false,

@@ -6,8 +6,8 @@ use mgmt_api::{
     link::to_json,
     operator::{
         AgentStatus, Changed, ClusterRequest, ClusterStatus, ConfigurationFile, Deployment, DeploymentState,
-        Deployments, Expected, NodeHistory, NodeName, NotDone, NotDoneKind, Outputs, Progress, Selection,
-        Staged, Vitals,
+        Deployments, Expected, NewDeployment, NodeHistory, NodeName, NotDone, NotDoneKind, Outputs, Progress,
+        Selection, Staged, Vitals, plan::Plan,
     },
 };
 use mgmt_controller::core::{DEPLOYMENTS_MAX, Input};
@@ -80,12 +80,23 @@ impl World {
             1 => Some(Expected::Tag("\"another\"".into())),
             _ => expected,
         };
-        match self.dice.below(5) {
+        match self.dice.below(7) {
             0 | 1 => ClusterRequest::Stage {
                 configuration: ConfigurationFile::from(&self.random_configuration()),
                 expected,
             },
-            2 | 3 => ClusterRequest::Deploy { expected },
+            2 | 3 => ClusterRequest::Deploy {
+                expected,
+                new: NewDeployment::default(),
+            },
+            4 => ClusterRequest::Plan(ConfigurationFile::from(&self.random_configuration())),
+            5 => ClusterRequest::Deploy {
+                expected: None,
+                new: NewDeployment {
+                    plan: self.planned.clone(),
+                    note: None,
+                },
+            },
             _ => ClusterRequest::Deployments,
         }
     }
@@ -101,8 +112,18 @@ impl World {
                 let staged = self.durable.staged.as_ref().map(|config| config.id.to_string());
                 assert_eq!(staged, Some(id), "it is durable");
             }
-            (ClusterRequest::Deploy { .. }, Ok(json)) => {
+            (ClusterRequest::Plan(configuration), Ok(json)) => {
+                self.saw("a plan", 1);
+                let plan: Plan = serde_json::from_slice(&json).expect("a plan");
+                let is_planned =
+                    |name: &ZeekString| plan.nodes.iter().any(|node| *name == node.node.as_str());
+                let mut nodes = configuration.nodes.iter();
+                assert!(nodes.all(|node| is_planned(&node.name)), "{plan:?}");
+                self.planned = Some(plan.id);
+            }
+            (ClusterRequest::Deploy { new, .. }, Ok(json)) => {
                 self.saw("a deployment that an operator began", 1);
+                self.saw("a plan that was deployed", new.plan.is_some().into());
                 let begun: Deployment = serde_json::from_slice(&json).expect("a deployment");
                 self.begun = Some(begun.summary.id);
             }

@@ -148,6 +148,7 @@ fn reply(reqid: ZeekString, kind: &ZeekString) -> LinkMessage {
         to_json(&Prepared {
             problems: Vec::new(),
             backend: Some(BROKER.into()),
+            fates: None,
         })
     } else {
         to_json(&NotDone::new(
